@@ -1,0 +1,1 @@
+"""ofa_bert: train one supernet, ship every width."""

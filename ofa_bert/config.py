@@ -1,0 +1,371 @@
+"""Every setting of a run and of a model, as frozen dataclasses with their rules.
+
+A field made by ``setting`` is also a command-line flag and a YAML key of the same name; see
+``arguments.py``. Building a config touches no disk and no device, and imports no paddle.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from ofa_bert.errors import InputError, nearest
+
+MODEL_TYPES = ("bert",)
+DEVICE_FORMS = ("cpu", "gpu", "gpu:N", "xpu", "xpu:N")
+ACTIVATIONS = ("gelu", "gelu_new", "relu", "tanh")
+
+
+def setting(
+    default: Any = dataclasses.MISSING,
+    *,
+    help: str,
+    choices: tuple[str, ...] | None = None,
+    parse: Callable[[str], Any] | None = None,
+    const: Any = None,
+) -> Any:
+    """Declare a dataclass field that is also a flag; ``const`` is its value when bare."""
+    metadata = {"help": help, "choices": choices, "parse": parse, "const": const}
+    return field(default=default, metadata=metadata)
+
+
+def require(rule: bool, message: str) -> None:
+    """Raise ``InputError(message)`` unless ``rule`` holds."""
+    if not rule:
+        raise InputError(message)
+
+
+def parse_width(text: str | float) -> float:
+    """Read a width given as ``0.5``, ``1/2`` or a number.
+
+    Raises:
+        InputError: if it is neither a decimal number nor a fraction of whole numbers.
+    """
+    try:
+        return float(Fraction(str(text).strip()))
+    except (ValueError, ZeroDivisionError):
+        raise InputError(
+            f"width_mult must be a number or a fraction; got {text!r}; type e.g. 0.5 or 5/6"
+        ) from None
+
+
+def width_label(width_mult: float) -> str:
+    """Write a width the short way it appears in tables and folder names, e.g. ``0.8333``."""
+    return f"{width_mult:.4f}".rstrip("0").ljust(3, "0")
+
+
+def check_width(width_mult: float) -> None:
+    """Raise ``InputError`` unless ``width_mult`` is in (0, 1]."""
+    require(
+        0.0 < width_mult <= 1.0,
+        f"width_mult must be above 0 and at most 1; got {width_mult:g}; "
+        "it is the fraction of heads and FFN neurons to keep",
+    )
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The numbers that shape a BERT. A sub-model is the same class with smaller ones."""
+
+    vocab_size: int
+    """Rows of the word embedding."""
+    hidden_size: int
+    """Width of ``hidden_states``; not elastic."""
+    num_attention_heads: tuple[int, ...]
+    """Attention heads of each layer."""
+    intermediate_size: tuple[int, ...]
+    """FFN neurons of each layer."""
+    head_dim: int
+    """Width of one head; stays when heads are removed."""
+    max_position_embeddings: int = 512
+    """Longest sequence, in tokens."""
+    type_vocab_size: int = 2
+    """Segments that token_type_ids can name."""
+    hidden_act: str = "gelu"
+    """Activation of the FFN: gelu (exact), gelu_new (tanh form), relu or tanh."""
+    hidden_dropout_prob: float = 0.1
+    """Dropout after embeddings, attention output, FFN output and before the classifier."""
+    attention_probs_dropout_prob: float = 0.1
+    """Dropout of the attention probabilities."""
+    layer_norm_eps: float = 1e-12
+    """Added to the variance in LayerNorm."""
+    initializer_range: float = 0.02
+    """Standard deviation of fresh weights."""
+    pad_token_id: int = 0
+    """Token id of padding; positions that hold it are masked out."""
+    num_classes: int = 2
+    """Width of the logits; 1 for regression."""
+    labels: tuple[str, ...] = ()
+    """Label of each class, by index; empty when unknown and for regression."""
+    task_name: str | None = None
+    """Task the classifier was trained on."""
+    max_seq_length: int | None = None
+    """Length, in tokens, that training truncated texts to."""
+
+    def __post_init__(self) -> None:
+        heads, neurons = self.num_attention_heads, self.intermediate_size
+        require(
+            len(heads) == len(neurons) and len(heads) > 0,
+            "num_attention_heads and intermediate_size must name every layer once; "
+            f"got {len(heads)} and {len(neurons)} layers",
+        )
+        for name, value in [
+            ("num_attention_heads", min(heads)),
+            ("intermediate_size", min(neurons)),
+        ]:
+            require(value >= 1, f"{name} must be at least 1 in every layer; got {value}")
+        for name in ("vocab_size", "hidden_size", "head_dim", "num_classes"):
+            require(
+                getattr(self, name) >= 1, f"{name} must be at least 1; got {getattr(self, name)}"
+            )
+        require(
+            self.hidden_act in ACTIVATIONS,
+            f"hidden_act {self.hidden_act!r} is unknown; {nearest(self.hidden_act, ACTIVATIONS)}",
+        )
+        require(
+            len(self.labels) in (0, self.num_classes),
+            f"labels must name each of the {self.num_classes} classes; got {list(self.labels)}",
+        )
+
+    @property
+    def num_layers(self) -> int:
+        """Count of encoder layers."""
+        return len(self.num_attention_heads)
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether the single logit is a number to predict rather than a class score."""
+        return self.num_classes == 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain JSON values.
+
+        Sizes that are the same in every layer are written once, so that a model of ordinary
+        shape has an ordinary config.json.
+        """
+        values = dataclasses.asdict(self)
+        values["model_type"] = "bert"
+        values["num_hidden_layers"] = self.num_layers
+        for name in ("num_attention_heads", "intermediate_size"):
+            sizes = values[name]
+            values[name] = sizes[0] if len(set(sizes)) == 1 else list(sizes)
+        values["labels"] = list(self.labels)
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
+        """Read what ``to_dict`` wrote; keys of other toolkits are passed over.
+
+        Raises:
+            InputError: if a needed key is missing or a value has the wrong form.
+        """
+        fields = {f.name: f for f in dataclasses.fields(cls)}
+        known = {name: value for name, value in values.items() if name in fields}
+        num_layers = values.get("num_hidden_layers", 1)
+        for name in ("num_attention_heads", "intermediate_size"):
+            sizes = known.get(name)
+            known[name] = tuple(sizes) if isinstance(sizes, list) else (sizes,) * num_layers
+        known["labels"] = tuple(known.get("labels") or ())
+        if "head_dim" not in known and all(
+            isinstance(h, int) for h in known["num_attention_heads"]
+        ):
+            known["head_dim"] = known.get("hidden_size", 0) // max(
+                known["num_attention_heads"][0], 1
+            )
+        missing = [
+            f.name
+            for f in fields.values()
+            if f.default is dataclasses.MISSING
+            and known.get(f.name) in (None, (None,) * num_layers)
+        ]
+        require(not missing, f"model config lacks {', '.join(missing)}; it must say them")
+        try:
+            return cls(**known)
+        except TypeError as error:
+            raise InputError(f"model config holds a value of the wrong form: {error}") from None
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """Which network to start from."""
+
+    model_name_or_path: str = setting(
+        help="directory of a fine-tuned BERT (ours, PaddleNLP's or Hugging Face's) or a hub name"
+    )
+    model_type: str = setting("bert", help=f"kind of network: {', '.join(MODEL_TYPES)}")
+
+    def __post_init__(self) -> None:
+        require(
+            self.model_type.lower() in MODEL_TYPES,
+            f"model_type {self.model_type!r} is unknown; {nearest(self.model_type, MODEL_TYPES)}",
+        )
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which labelled texts to read, and how."""
+
+    task_name: str = setting(
+        "custom", help="a GLUE task in any case (SST-2, QQP, ...), or a name for your own files"
+    )
+    data_dir: str | None = setting(None, help="directory with the task's original tsv files")
+    train_file: str | None = setting(None, help="your own training file: tsv, csv or jsonl")
+    dev_file: str | None = setting(None, help="your own development file: tsv, csv or jsonl")
+    text_columns: tuple[str, ...] = setting(
+        (), help="names (or 0-based numbers, without header) of one or two text columns"
+    )
+    label_column: str | None = setting(None, help="name (or number) of the label column")
+    max_seq_length: int = setting(128, help="longest sequence in tokens; longer texts are cut")
+    max_train_examples: int = setting(-1, help="use only the first so many training rows; -1: all")
+    skip_bad_rows: bool = setting(False, help="count and skip malformed rows instead of stopping")
+
+    def __post_init__(self) -> None:
+        require(
+            self.max_seq_length >= 3,
+            f"max_seq_length must be at least 3 tokens; got {self.max_seq_length}",
+        )
+        require(
+            len(self.text_columns) <= 2,
+            f"text_columns must name one or two columns; got {list(self.text_columns)}",
+        )
+        require(
+            self.max_train_examples == -1 or self.max_train_examples >= 1,
+            f"max_train_examples must be at least 1, or -1 for all; got {self.max_train_examples}",
+        )
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How the one training loop runs."""
+
+    batch_size: int = setting(8, help="examples per device and forward")
+    learning_rate: float = setting(5e-5, help="peak learning rate of AdamW")
+    num_train_epochs: float = setting(3.0, help="passes over the training rows")
+    max_steps: int = setting(-1, help="stop after so many optimizer steps; -1: use the epochs")
+    warmup_steps: int = setting(0, help="optimizer steps of linear warm-up")
+    warmup_ratio: float = setting(
+        0.0, help="warm-up as a fraction of all steps, if warmup_steps is 0"
+    )
+    weight_decay: float = setting(0.0, help="decoupled decay of weights, not of biases and norms")
+    adam_epsilon: float = setting(1e-8, help="epsilon of AdamW")
+    max_grad_norm: float = setting(1.0, help="clip the summed gradient to this norm; 0: never")
+    gradient_accumulation_steps: int = setting(1, help="batches per optimizer step")
+    logging_steps: int = setting(500, help="write a line of metrics every so many steps")
+    save_steps: int = setting(500, help="evaluate and save every so many steps")
+    seed: int = setting(42, help="seed of data order, dropout and fresh weights")
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "gradient_accumulation_steps", "logging_steps", "save_steps"):
+            require(
+                getattr(self, name) >= 1, f"{name} must be at least 1; got {getattr(self, name)}"
+            )
+        for name in ("learning_rate", "num_train_epochs", "adam_epsilon"):
+            require(getattr(self, name) > 0, f"{name} must be above 0; got {getattr(self, name)}")
+        for name in ("warmup_steps", "weight_decay", "max_grad_norm", "seed"):
+            require(
+                getattr(self, name) >= 0, f"{name} must not be negative; got {getattr(self, name)}"
+            )
+        require(
+            0.0 <= self.warmup_ratio < 1.0,
+            f"warmup_ratio must be at least 0 and below 1; got {self.warmup_ratio}",
+        )
+        require(
+            self.max_steps == -1 or self.max_steps >= 1,
+            f"max_steps must be at least 1, or -1 to use num_train_epochs; got {self.max_steps}",
+        )
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """How hard each part of the teacher pulls (DynaBERT, arXiv:2004.04037 §2.2)."""
+
+    lambda_logit: float = setting(1.0, help="weight of the loss on the logits")
+    lambda_rep: float = setting(0.1, help="weight of the loss on embeddings and hidden states")
+
+    def __post_init__(self) -> None:
+        for name in ("lambda_logit", "lambda_rep"):
+            require(
+                getattr(self, name) >= 0, f"{name} must not be negative; got {getattr(self, name)}"
+            )
+        require(
+            self.lambda_logit + self.lambda_rep > 0,
+            "lambda_logit and lambda_rep must not both be 0; there would be nothing to learn",
+        )
+
+
+@dataclass(frozen=True)
+class SupernetConfig:
+    """Which widths to train, and from which examples importance is scored."""
+
+    width_mult_list: tuple[float, ...] = setting(
+        (1.0, 5 / 6, 2 / 3, 0.5),
+        help="widths to train: 1.0 and others, as decimals or fractions (5/6)",
+        parse=parse_width,
+    )
+    importance_split: str = setting(
+        "train", help="rows that score importance: train or dev", choices=("train", "dev")
+    )
+    importance_examples: int = setting(1024, help="how many of those rows; -1: all")
+
+    def __post_init__(self) -> None:
+        widths = self.width_mult_list
+        for width_mult in widths:
+            check_width(width_mult)
+        require(
+            1.0 in widths,
+            f"width_mult_list must contain 1.0, the full supernet; got {list(widths)}; "
+            "type e.g. --width_mult_list 1.0 2/3 1/2",
+        )
+        require(
+            self.importance_examples == -1 or self.importance_examples >= 1,
+            f"importance_examples must be at least 1, or -1; got {self.importance_examples}",
+        )
+
+
+@dataclass(frozen=True)
+class DeviceConfig:
+    """Where to compute."""
+
+    n_gpu: int | None = setting(
+        None, help="GPUs to use, 0 for the CPU; default: 1 where there is one, else 0"
+    )
+    device: str | None = setting(None, help=f"{', '.join(DEVICE_FORMS)}; wins over n_gpu")
+    math_library: str = setting(
+        "auto",
+        help="auto: the fast kernels of the CPU's math library; default: its own choice",
+        choices=("auto", "default"),
+    )
+    log_level: str = setting(
+        "info", help="how much to say; debug adds tracebacks", choices=("debug", "info", "warning")
+    )
+
+    def __post_init__(self) -> None:
+        require(
+            self.n_gpu is None or self.n_gpu >= 0, f"n_gpu must not be negative; got {self.n_gpu}"
+        )
+        if self.device is not None:
+            kind, _, index = self.device.partition(":")
+            require(
+                kind in ("cpu", "gpu", "xpu") and (index.isdigit() or ":" not in self.device),
+                f"device must be one of {', '.join(DEVICE_FORMS)}; got {self.device!r}",
+            )
+
+
+@dataclass(frozen=True)
+class OutputConfig:
+    """Where a training run writes."""
+
+    output_dir: str = setting(help="directory for the result")
+    overwrite_output_dir: bool = setting(False, help="replace a finished run that stands there")
+    resume: str | None = setting(
+        None, help="continue the run in output_dir from its newest checkpoint (auto)", const="auto"
+    )
+
+    def __post_init__(self) -> None:
+        require(
+            self.resume in (None, "auto"),
+            f"resume takes no value or 'auto'; got {self.resume!r}",
+        )
