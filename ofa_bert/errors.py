@@ -13,10 +13,16 @@ class InputError(ValueError):
     """
 
 
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """Find which of ``known`` was probably meant by ``name``, in any case; None if none is near."""
+    lowered = {candidate.lower(): candidate for candidate in known}
+    close = difflib.get_close_matches(name.lower(), list(lowered), n=1, cutoff=0.5)
+    return lowered[close[0]] if close else None
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Say which of ``known`` was probably meant by ``name``, as the tail of an error message."""
     names = sorted(known)
-    lowered = {candidate.lower(): candidate for candidate in names}
-    close = difflib.get_close_matches(name.lower(), list(lowered), n=1, cutoff=0.5)
-    hint = f"did you mean {lowered[close[0]]!r}? " if close else ""
+    match = closest(name, names)
+    hint = f"did you mean {match!r}? " if match else ""
     return f"{hint}known: {', '.join(names)}"

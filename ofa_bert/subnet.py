@@ -107,7 +107,7 @@ def sub_config(config: ModelConfig, subnet: Subnet) -> ModelConfig:
 def check_subnet(config: ModelConfig, subnet: Subnet) -> None:
     """Raise ``InputError`` unless every layer, head and neuron of ``subnet`` exists."""
     require(
-        0 <= subnet.layers[0] and subnet.layers[-1] < config.num_layers,
+        subnet.layers[0] >= 0 and subnet.layers[-1] < config.num_layers,
         f"layers must be 0 to {config.num_layers - 1}; got {list(subnet.layers)}",
     )
     for name, kept, sizes in [

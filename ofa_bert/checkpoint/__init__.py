@@ -1,0 +1,1 @@
+"""Checkpoints of ours and of other toolkits, read without running their code."""

@@ -1,0 +1,74 @@
+"""How every command starts and fails."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from ofa_bert import runtime
+from ofa_bert.config import DeviceConfig
+from ofa_bert.errors import InputError
+
+if TYPE_CHECKING:
+    from ofa_bert.distributed import Ranks
+
+logger = logging.getLogger(__name__)
+
+
+def run_command(main: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -> int:
+    """Run ``main(argv)``: a user's mistake is one line on standard error and exit code 2."""
+    try:
+        return main(argv) or 0
+    except InputError as error:
+        if "debug" in argv:
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    except BrokenPipeError:
+        # The reader of our output left: nothing more to say, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+
+
+def run_on_devices(
+    config: DeviceConfig, script: str, argv: Sequence[str], body: Callable[[Ranks], None]
+) -> int:
+    """Run ``body`` on the chosen device, or ``script`` again in one process for each GPU.
+
+    Must be the first to import paddle, so that threads and math library can be set.
+
+    Raises:
+        InputError: if a device is asked for that is not there.
+    """
+    set_up_logging(config.log_level)
+    runtime.prepare(config.math_library)
+    import paddle
+
+    from ofa_bert import distributed
+
+    ranks = distributed.launched_ranks()
+    device, num_processes = runtime.choose_device(config.device, config.n_gpu)
+    if num_processes > 1 and ranks.size == 1:
+        return distributed.launch(script, argv, device, num_processes)
+    logger.info("device %s, %s", device, runtime.describe())
+    paddle.set_device(f"gpu:{ranks.rank}" if device == "gpu" else device)
+    distributed.join(ranks)
+    body(ranks)
+    return 0
+
+
+def set_up_logging(level: str) -> None:
+    """Log to standard error, with times."""
+    logging.basicConfig(
+        level=level.upper(),
+        format="%(asctime)s %(levelname)s %(message)s",
+        datefmt="%H:%M:%S",
+        force=True,
+    )
+    for noisy in ("matplotlib", "urllib3", "filelock"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

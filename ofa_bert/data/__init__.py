@@ -1,0 +1,1 @@
+"""Labelled texts: readers, tokens, batches."""

@@ -1,0 +1,91 @@
+"""Data-parallel processes: who am I, sum the gradients, gather the rows."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import paddle
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those that train together."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process is the one that writes."""
+        return self.rank == 0
+
+
+ALONE = Ranks()
+"""A process that trains by itself."""
+
+
+def launched_ranks() -> Ranks:
+    """Read from the environment which process ``paddle.distributed.launch`` made this one."""
+    return Ranks(
+        rank=int(os.environ.get("PADDLE_TRAINER_ID", "0")),
+        size=int(os.environ.get("PADDLE_TRAINERS_NUM", "1")),
+    )
+
+
+def join(ranks: Ranks) -> None:
+    """Meet the other processes, if there are any."""
+    if ranks.size > 1:
+        paddle.distributed.init_parallel_env()
+
+
+def launch(script: str, argv: Sequence[str], device: str, num_processes: int) -> int:
+    """Run ``script`` in ``num_processes`` data-parallel processes; give their exit code."""
+    command = [sys.executable, "-u", "-m", "paddle.distributed.launch"]
+    command += ["--nproc_per_node", str(num_processes)]
+    if device.startswith("gpu"):
+        command += ["--gpus", ",".join(map(str, range(num_processes)))]
+    return subprocess.run([*command, script, *argv], check=False).returncode
+
+
+def sum_gradients(parameters: Sequence[paddle.Tensor], ranks: Ranks) -> None:
+    """Add up the gradients of all processes in each of them: one message for all parameters.
+
+    A process that had no rows in this step takes part with zeros.
+    """
+    if ranks.size == 1:
+        return
+    grads = [
+        paddle.zeros_like(p) if p.grad is None else paddle.to_tensor(p.grad) for p in parameters
+    ]
+    flat = paddle.concat([grad.flatten() for grad in grads])
+    paddle.distributed.all_reduce(flat)
+    pieces = paddle.split(flat, [p.size for p in parameters])
+    for parameter, piece in zip(parameters, pieces, strict=True):
+        parameter.grad = piece.reshape(parameter.shape)
+
+
+def gather_rows(values: np.ndarray, indices: np.ndarray, ranks: Ranks) -> np.ndarray:
+    """Put rows computed in different processes back into one array, in every process.
+
+    Args:
+        values: ``[rows here, ...]``.
+        indices: ``[rows here]``, the place of each among all rows.
+        ranks: this process among all.
+
+    Returns:
+        ``[all rows, ...]``, each row at its place.
+    """
+    parts = [(values, indices)]
+    if ranks.size > 1:
+        parts = []
+        paddle.distributed.all_gather_object(parts, (values, indices))
+    gathered = np.concatenate([part for part, _ in parts])
+    places = np.concatenate([place for _, place in parts])
+    ordered = np.empty_like(gathered)
+    ordered[places] = gathered
+    return ordered

@@ -1,0 +1,1 @@
+"""Sub-models as files: extraction, static graphs, parity."""

@@ -1,0 +1,1 @@
+"""Bridges to other toolkits, each needing its own extra."""

@@ -1,0 +1,68 @@
+"""AdamW and the learning rate of each step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import paddle
+from paddle import nn
+
+from ofa_bert.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """How many optimizer steps a run takes."""
+
+    steps_per_epoch: int
+    total_steps: int
+    warmup_steps: int
+
+
+def plan_steps(steps_per_epoch: int, config: TrainConfig) -> StepPlan:
+    """Count the steps of a run; ``max_steps`` wins over ``num_train_epochs``."""
+    total = config.max_steps
+    if total == -1:
+        total = max(1, math.ceil(steps_per_epoch * config.num_train_epochs))
+    warmup = config.warmup_steps or math.floor(total * config.warmup_ratio)
+    return StepPlan(steps_per_epoch, total, warmup)
+
+
+def learning_rate(step: int, plan: StepPlan, peak: float) -> float:
+    """Rise linearly to ``peak`` over the warm-up, then fall linearly to 0 at the end.
+
+    Args:
+        step: steps already taken, from 0.
+        plan: the run's step counts.
+        peak: the highest learning rate.
+    """
+    if step < plan.warmup_steps:
+        return peak * step / plan.warmup_steps
+    left = max(0, plan.total_steps - step)
+    return peak * left / max(1, plan.total_steps - plan.warmup_steps)
+
+
+def make_optimizer(
+    model: nn.Layer, extra_parameters: Sequence[paddle.Tensor], config: TrainConfig
+) -> paddle.optimizer.AdamW:
+    """Make AdamW over a model and an objective's own parameters.
+
+    The gradient is clipped by its global norm; biases and norms are not decayed.
+    """
+    decayed = {
+        parameter.name
+        for name, parameter in model.named_parameters()
+        if not name.endswith("bias") and "norm" not in name
+    }
+    decayed |= {parameter.name for parameter in extra_parameters}
+    clip = nn.ClipGradByGlobalNorm(config.max_grad_norm) if config.max_grad_norm else None
+    return paddle.optimizer.AdamW(
+        learning_rate=config.learning_rate,
+        epsilon=config.adam_epsilon,
+        parameters=[*model.parameters(), *extra_parameters],
+        weight_decay=config.weight_decay,
+        apply_decay_param_fun=lambda name: name in decayed,
+        grad_clip=clip,
+    )

@@ -1,0 +1,120 @@
+"""The supernet: a model sorted by importance, and the widths trained in it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+
+from ofa_bert.checkpoint.files import read_json, write_json
+from ofa_bert.checkpoint.load import load_model
+from ofa_bert.checkpoint.save import save_model
+from ofa_bert.data.tokenizer import Tokenizer
+from ofa_bert.errors import InputError
+from ofa_bert.export.extract import extract
+from ofa_bert.importance import Importance
+from ofa_bert.nn.bert import BertForSequenceClassification
+from ofa_bert.reorder import Permutation, importance_order, reorder
+from ofa_bert.subnet import Subnet, full_subnet, resolve_widths, subnet_at_width
+
+SUPERNET = "supernet.json"
+
+
+@dataclass(frozen=True)
+class Supernet:
+    """A full-size network of which any prefix of heads and neurons is a good smaller one."""
+
+    model: BertForSequenceClassification
+    """Its heads and neurons stand in order of importance."""
+    widths: dict[float, Subnet]
+    """The widths trained, widest first, each with its sub-network."""
+    importance: Importance
+    """Scores, in the order of the original model."""
+    permutation: Permutation
+    """From the original model's order to the supernet's."""
+
+    def subnet(self, width_mult: float) -> Subnet:
+        """Resolve any width, trained or not, to its sub-network."""
+        return subnet_at_width(self.model.config, width_mult)
+
+
+def make_supernet(
+    model: BertForSequenceClassification,
+    importance: Importance,
+    width_mult_list: Sequence[float],
+) -> Supernet:
+    """Copy a model and sort the copy's heads and neurons by importance.
+
+    Args:
+        model: stays as it is, so that it can be the teacher.
+        importance: from ``score_importance(model, ...)``.
+        width_mult_list: widths to train, 1.0 among them.
+
+    Raises:
+        InputError: if two widths resolve to the same sub-network.
+    """
+    widths = resolve_widths(model.config, width_mult_list)
+    copy = extract(model, full_subnet(model.config))
+    permutation = importance_order(importance)
+    reorder(copy, permutation)
+    return Supernet(copy, widths, importance, permutation)
+
+
+def save_supernet(supernet: Supernet, directory: Path, tokenizer: Tokenizer) -> None:
+    """Write a supernet's directory: a plain model and supernet.json."""
+    save_model(supernet.model, directory, tokenizer)
+    config = supernet.model.config
+    write_json(
+        Path(directory) / SUPERNET,
+        {
+            "width_mult_list": list(supernet.widths),
+            "importance": _lists(supernet.importance),
+            "permutation": _lists(supernet.permutation),
+            "task_name": config.task_name,
+            "labels": list(config.labels),
+            "versions": {"paddle": paddle.__version__, "python": platform.python_version()},
+        },
+    )
+
+
+def load_supernet(directory: Path) -> Supernet:
+    """Read what ``save_supernet`` wrote.
+
+    Raises:
+        InputError: if the directory holds no supernet.
+    """
+    directory = Path(directory)
+    if directory.is_dir() and not (directory / SUPERNET).exists():
+        raise InputError(
+            f"{directory} holds no {SUPERNET}: it is not a supernet; "
+            "make one with run_glue_ofa.py --output_dir"
+        )
+    model = load_model(str(directory))
+    described = read_json(directory / SUPERNET, "supernet description")
+    try:
+        return Supernet(
+            model=model,
+            widths=resolve_widths(model.config, described["width_mult_list"]),
+            importance=Importance(**_arrays(described["importance"])),
+            permutation=Permutation(**_arrays(described["permutation"])),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{directory / SUPERNET} is not as run_glue_ofa.py writes it: {error}"
+        ) from None
+
+
+def _lists(orders: Importance | Permutation) -> dict[str, Any]:
+    return {
+        "heads": [values.tolist() for values in orders.heads],
+        "neurons": [values.tolist() for values in orders.neurons],
+    }
+
+
+def _arrays(lists: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(np.array(values) for values in lists[name]) for name in lists}

@@ -1,0 +1,185 @@
+"""The training loop. Fine-tuning, OFA and distillation differ in what they hand to it."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import paddle
+from tqdm import tqdm
+
+from ofa_bert.checkpointing import Checkpoints
+from ofa_bert.config import TrainConfig
+from ofa_bert.data.batches import Batch, steps_per_epoch, training_steps
+from ofa_bert.data.encoded import EncodedDataset
+from ofa_bert.distill.protocols import Objective, Student, Teacher
+from ofa_bert.distributed import ALONE, Ranks, sum_gradients
+from ofa_bert.errors import InputError
+from ofa_bert.metrics_log import MetricsLog
+from ofa_bert.optimizer import StepPlan, learning_rate, make_optimizer, plan_steps
+from ofa_bert.scores import Best, Scores
+
+logger = logging.getLogger(__name__)
+
+Terms = dict[str, dict[str, float]]
+"""Loss terms of each sub-network, by name."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The three parts a loop trains with."""
+
+    student: Student
+    teacher: Teacher
+    objective: Objective
+
+    def parameters(self) -> list[paddle.Tensor]:
+        """Give what is trained: the student, and what the objective owns."""
+        return [*self.student.model.parameters(), *self.objective.parameters()]
+
+
+def train(
+    parts: Parts,
+    dataset: EncodedDataset,
+    config: TrainConfig,
+    *,
+    evaluate: Callable[[], Scores],
+    checkpoints: Checkpoints | None = None,
+    metrics_log: MetricsLog | None = None,
+    ranks: Ranks = ALONE,
+) -> Best:
+    """Train every sub-network of a student, and leave it with its best weights.
+
+    Everything random in step ``n`` is a function of the seed and ``n`` alone, so a resumed run
+    goes on exactly as the one that was stopped.
+
+    Args:
+        parts: student, teacher and objective.
+        dataset: labelled training rows.
+        config: batch size, epochs, learning rate, and so on.
+        evaluate: gives the metrics of each sub-network; called every ``save_steps`` and at the
+            end.
+        checkpoints: where to save and to resume from; None keeps the best weights in memory.
+        metrics_log: gets a line every ``logging_steps``.
+        ranks: this process among those that train together.
+
+    Returns:
+        The best scores and their step.
+
+    Raises:
+        InputError: if the loss becomes NaN or infinite; names the step.
+    """
+    model, checkpoints = parts.student.model, checkpoints or Checkpoints(None)
+    metrics_log = metrics_log or MetricsLog(None)
+    optimizer = make_optimizer(model, parts.objective.parameters(), config)
+    plan = plan_steps(steps_per_epoch(len(dataset), **_split(config, ranks)), config)
+    start, best = checkpoints.restore(model, optimizer)
+    metrics_log.rewind(start)
+
+    steps = _steps_from(start, plan, dataset, config, ranks)
+    bar = tqdm(total=plan.total_steps, initial=start, unit="step", disable=not ranks.is_main)
+    for step, micro_batches in steps:
+        step_start = time.perf_counter()
+        optimizer.set_lr(learning_rate(step - 1, plan, config.learning_rate))
+        terms = train_step(parts, micro_batches, optimizer, config, step, ranks)
+        _check_finite(terms, step, micro_batches)
+        tokens = sum(int(batch.attention_mask.sum()) for batch in micro_batches)
+        metrics_log.add(terms, tokens, time.perf_counter() - step_start)
+        bar.update()
+        if step % config.logging_steps == 0 and ranks.is_main:
+            line = metrics_log.write(step, step / plan.steps_per_epoch, optimizer.get_lr())
+            bar.set_postfix(loss=f"{line['loss']:.4g}", tokens_per_s=line["tokens_per_second"])
+        if step % config.save_steps == 0 or step == plan.total_steps:
+            scores = evaluate()
+            improved = best.update(step, scores)
+            _log_scores(step, scores)
+            if ranks.is_main:
+                checkpoints.save(step, model, optimizer, improved, is_best=improved.step == step)
+            best = improved
+    bar.close()
+    checkpoints.load_best(model)
+    return best
+
+
+def train_step(
+    parts: Parts,
+    micro_batches: list[Batch],
+    optimizer: paddle.optimizer.Optimizer,
+    config: TrainConfig,
+    step: int,
+    ranks: Ranks = ALONE,
+) -> Terms:
+    """Take one optimizer step with the summed gradients of every sub-network."""
+    parts.student.model.train()
+    paddle.seed(_seed_of(config.seed, step, ranks.rank))
+    sums: dict[str, dict[str, paddle.Tensor]] = {}
+    for batch in micro_batches:
+        teacher_output = parts.teacher(batch)  # once per batch, not once per width
+        for name, subnet in parts.student.subnets(step).items():
+            student_output = parts.student(batch, subnet)
+            terms = parts.objective(student_output, teacher_output, batch, subnet)
+            paddle.add_n(list(terms.values())).backward()  # gradients of all widths add up
+            total = sums.setdefault(name, {})
+            for term, value in terms.items():
+                total[term] = total.get(term, 0.0) + value.detach()
+    sum_gradients(parts.parameters(), ranks)
+    optimizer.step()
+    optimizer.clear_grad()
+    return {name: {t: v.item() for t, v in terms.items()} for name, terms in sums.items()}
+
+
+def _steps_from(
+    start: int, plan: StepPlan, dataset: EncodedDataset, config: TrainConfig, ranks: Ranks
+) -> Iterator[tuple[int, list[Batch]]]:
+    """Give each optimizer step's number, from 1, and its batches, after the first ``start``."""
+    first_epoch, skip = divmod(start, plan.steps_per_epoch)
+    step = start
+    for epoch in range(first_epoch, math.ceil(plan.total_steps / plan.steps_per_epoch)):
+        steps = training_steps(
+            dataset,
+            **_split(config, ranks),
+            rank=ranks.rank,
+            seed=config.seed,
+            epoch=epoch,
+            skip=skip,
+        )
+        for micro_batches in steps:
+            if step == plan.total_steps:
+                return
+            step += 1
+            yield step, micro_batches
+        skip = 0
+
+
+def _split(config: TrainConfig, ranks: Ranks) -> dict[str, int]:
+    return {
+        "batch_size": config.batch_size,
+        "accumulation": config.gradient_accumulation_steps,
+        "world_size": ranks.size,
+    }
+
+
+def _seed_of(seed: int, step: int, rank: int) -> int:
+    """Give each step and process its own dropout; the factors only keep neighbours apart."""
+    return (seed * 1_000_003 + step * 1_009 + rank) % (2**31)
+
+
+def _check_finite(terms: Terms, step: int, micro_batches: list[Batch]) -> None:
+    for name, values in terms.items():
+        for term, value in values.items():
+            if not math.isfinite(value):
+                rows = [int(i) for batch in micro_batches for i in batch.indices]
+                raise InputError(
+                    f"loss {term} of {name} is {value} at step {step} (training rows "
+                    f"{rows[:8]}{'...' if len(rows) > 8 else ''}); the last checkpoint is kept: "
+                    "lower --learning_rate or add --warmup_steps"
+                )
+
+
+def _log_scores(step: int, scores: Scores) -> None:
+    for name, metrics in scores.items():
+        shown = ", ".join(f"{metric} {value:.4f}" for metric, value in metrics.items())
+        logger.info("step %d, %s: %s", step, name, shown)
