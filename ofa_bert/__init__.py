@@ -1,1 +1,67 @@
-"""ofa_bert: train one supernet, ship every width."""
+"""ofa_bert: train one supernet, ship every width.
+
+The public names live in the modules below and are imported on first use, because importing
+paddle takes seconds and must wait until threads and math library are set (see ``runtime``).
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "ofa_bert.config": (
+        "DataConfig",
+        "ModelConfig",
+        "ObjectiveConfig",
+        "OutputConfig",
+        "SourceConfig",
+        "SupernetConfig",
+        "TrainConfig",
+    ),
+    "ofa_bert.errors": ("InputError",),
+    "ofa_bert.subnet": (
+        "Subnet",
+        "count_macs",
+        "count_params",
+        "full_subnet",
+        "resolve_widths",
+        "subnet_at_width",
+    ),
+    "ofa_bert.nn.bert": ("BertForSequenceClassification", "ModelOutput"),
+    "ofa_bert.checkpoint.load": ("load_model",),
+    "ofa_bert.checkpoint.save": ("save_model",),
+    "ofa_bert.data.batches": ("Batch", "evaluation_batches", "training_steps"),
+    "ofa_bert.data.tokenizer": ("Tokenizer", "load_tokenizer"),
+    "ofa_bert.task": ("Task", "importance_rows", "load_model_and_task", "load_task"),
+    "ofa_bert.importance": ("Importance", "score_importance"),
+    "ofa_bert.reorder": ("Permutation", "importance_order", "reorder"),
+    "ofa_bert.supernet": ("Supernet", "load_supernet", "make_supernet", "save_supernet"),
+    "ofa_bert.distill.objective": ("DistillObjective", "LabelObjective"),
+    "ofa_bert.distill.student": ("SubnetStudent", "width_student"),
+    "ofa_bert.distill.teacher": ("ModelTeacher", "NoTeacher"),
+    "ofa_bert.train": ("Parts", "train"),
+    "ofa_bert.evaluate": ("evaluate_model", "evaluate_subnets", "predict_logits"),
+    "ofa_bert.export.extract": ("extract",),
+    "ofa_bert.export.static": ("export_static",),
+    "ofa_bert.predictor": ("Prediction", "Predictor"),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = sorted(_MODULE_OF)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name's module when it is first asked for (PEP 562)."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'ofa_bert' has no attribute {name!r}")
+    from ofa_bert import runtime
+
+    runtime.prepare()
+    return getattr(importlib.import_module(_MODULE_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -369,3 +369,23 @@ class OutputConfig:
             self.resume in (None, "auto"),
             f"resume takes no value or 'auto'; got {self.resume!r}",
         )
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """Which widths to cut out, and where to write them."""
+
+    sub_model_output_dir: str = setting(help="directory for the plain smaller model")
+    static_sub_model: str | None = setting(
+        None, help="directory for the Paddle Inference graph; default: none is written"
+    )
+    width_mult: tuple[float, ...] = setting(
+        (1.0,),
+        help="widths to export; several go to folders of their own in the two directories",
+        parse=parse_width,
+    )
+    all_widths: bool = setting(False, help="export every width the supernet was trained for")
+
+    def __post_init__(self) -> None:
+        for width_mult in self.width_mult:
+            check_width(width_mult)

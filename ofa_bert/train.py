@@ -86,7 +86,7 @@ def train(
         optimizer.set_lr(learning_rate(step - 1, plan, config.learning_rate))
         terms = train_step(parts, micro_batches, optimizer, config, step, ranks)
         _check_finite(terms, step, micro_batches)
-        tokens = sum(int(batch.attention_mask.sum()) for batch in micro_batches)
+        tokens = sum(batch.num_tokens for batch in micro_batches)
         metrics_log.add(terms, tokens, time.perf_counter() - step_start)
         bar.update()
         if step % config.logging_steps == 0 and ranks.is_main:

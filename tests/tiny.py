@@ -6,7 +6,8 @@ norms, and a test on those cannot see one that was lost or put in the wrong plac
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +18,11 @@ runtime.prepare()
 
 import paddle  # noqa: E402
 
+from ofa_bert.data.encoded import EncodedDataset  # noqa: E402
 from ofa_bert.nn.bert import BertForSequenceClassification  # noqa: E402
+
+if TYPE_CHECKING:
+    from ofa_bert.data.tokenizer import Tokenizer
 
 VOCAB_SIZE = 60
 
@@ -77,3 +82,36 @@ def tiny_batch(seed: int = 0, batch: int = 3, seq_len: int = 7) -> dict[str, np.
         "token_type_ids": token_type_ids * attention_mask,
         "attention_mask": attention_mask,
     }
+
+
+def tiny_dataset(
+    num_rows: int = 10, *, num_classes: int = 3, longest: int = 9, seed: int = 0
+) -> EncodedDataset:
+    """Give random rows of 2 to ``longest`` tokens with random labels; 1 class: a regression."""
+    generator = np.random.default_rng(seed)
+    lengths = generator.integers(2, longest + 1, num_rows)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    labels = generator.integers(0, num_classes, num_rows)
+    if num_classes == 1:
+        labels = generator.normal(size=num_rows).astype("float32")
+    return EncodedDataset(
+        input_ids=generator.integers(1, VOCAB_SIZE, offsets[-1]).astype("int32"),
+        token_type_ids=generator.integers(0, 2, offsets[-1]).astype("int32"),
+        offsets=offsets,
+        labels=labels,
+    )
+
+
+def tiny_vocab() -> list[str]:
+    """Give ``VOCAB_SIZE`` WordPiece tokens: special ones, two tails, ``w0``, ``w1``, ..."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "##s", "##ly"]
+    return special + [f"w{number}" for number in range(VOCAB_SIZE - len(special))]
+
+
+def tiny_tokenizer(directory: Path) -> Tokenizer:
+    """Load a tokenizer of ``tiny_vocab`` from a ``vocab.txt`` written into ``directory``."""
+    from ofa_bert.data.tokenizer import load_tokenizer
+
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "vocab.txt").write_text("\n".join(tiny_vocab()) + "\n", encoding="utf-8")
+    return load_tokenizer(directory)

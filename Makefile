@@ -1,0 +1,32 @@
+# Everything runs in .venv, installed from the lock.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint lock clean
+
+demo: .venv/.installed
+	$(BIN)/python -m ofa_bert demo --output_dir out/demo --overwrite_output_dir
+
+test: .venv/.installed lint
+	$(BIN)/python -m pytest
+
+lint: .venv/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.venv/.installed: requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+# requirements.txt holds every package of every extra, pinned; see CONTRIBUTING.md.
+lock: .venv/.installed
+	$(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --annotation-style=line --no-header \
+	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+	  --extra paddlenlp --extra slim --extra onnx --extra dev \
+	  --output-file requirements.txt pyproject.toml
+
+clean:
+	rm -rf .venv build dist *.egg-info out

@@ -1,0 +1,130 @@
+"""Padded batches of similar length, as tensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import paddle
+
+from ofa_bert.data.encoded import EncodedDataset
+
+POOL_STEPS = 50
+"""Steps whose rows are sorted by length together: enough to pad little, few enough to mix."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows for one forward, padded to their own longest.
+
+    ``step_examples`` and ``step_tokens`` count the rows and the non-padding tokens of the whole
+    optimizer step, over all its batches in all processes. Losses divide by them, so that the
+    parts of a split step add up to exactly the loss of the step.
+    """
+
+    input_ids: paddle.Tensor
+    """int64 ``[batch, seq_len]``."""
+    token_type_ids: paddle.Tensor
+    """int64 ``[batch, seq_len]``."""
+    attention_mask: paddle.Tensor
+    """int64 ``[batch, seq_len]``, 1 for tokens and 0 for padding."""
+    labels: paddle.Tensor
+    """``[batch]``: int64 classes, or float32 numbers."""
+    indices: np.ndarray
+    """int64 ``[batch]``, the rows' places in the data set."""
+    num_tokens: int
+    """Non-padding tokens of this batch."""
+    step_examples: int
+    step_tokens: int
+
+
+def make_batch(
+    dataset: EncodedDataset,
+    indices: np.ndarray,
+    *,
+    step_examples: int | None = None,
+    step_tokens: int | None = None,
+) -> Batch:
+    """Pad rows to their longest; without counts of a step, the batch is the whole step."""
+    lengths = dataset.lengths[indices]
+    shape = (len(indices), int(lengths.max()))
+    attention_mask = np.arange(shape[1]) < lengths[:, None]
+    input_ids = np.full(shape, dataset.pad_token_id, "int64")
+    token_type_ids = np.zeros(shape, "int64")
+    input_ids[attention_mask] = np.concatenate([dataset.row(i)[0] for i in indices])
+    token_type_ids[attention_mask] = np.concatenate([dataset.row(i)[1] for i in indices])
+    num_tokens = int(lengths.sum())
+    return Batch(
+        input_ids=paddle.to_tensor(input_ids),
+        token_type_ids=paddle.to_tensor(token_type_ids),
+        attention_mask=paddle.to_tensor(attention_mask.astype("int64")),
+        labels=paddle.to_tensor(dataset.labels[indices]),
+        indices=np.asarray(indices, "int64"),
+        num_tokens=num_tokens,
+        step_examples=step_examples or len(indices),
+        step_tokens=step_tokens or num_tokens,
+    )
+
+
+def evaluation_batches(dataset: EncodedDataset, batch_size: int) -> Iterator[Batch]:
+    """Give every row once, longest first."""
+    order = np.argsort(-dataset.lengths, kind="stable")
+    for start in range(0, len(order), batch_size):
+        yield make_batch(dataset, order[start : start + batch_size])
+
+
+def steps_per_epoch(
+    num_rows: int, *, batch_size: int, accumulation: int = 1, world_size: int = 1
+) -> int:
+    """Count the optimizer steps that show every row once."""
+    return math.ceil(num_rows / (batch_size * accumulation * world_size))
+
+
+def training_steps(
+    dataset: EncodedDataset,
+    *,
+    batch_size: int,
+    accumulation: int = 1,
+    rank: int = 0,
+    world_size: int = 1,
+    seed: int,
+    epoch: int,
+    skip: int = 0,
+) -> Iterator[list[Batch]]:
+    """Give the batches of each optimizer step of an epoch for one process.
+
+    Which rows a step holds is a function of seed, epoch and the step's total number of rows,
+    ``batch_size * accumulation * world_size``; how these are split among processes and batches
+    changes nothing else. Over an epoch and all processes every row comes once. A last short step
+    may leave a process with an empty list; it must take part in the step all the same.
+
+    Args:
+        dataset: the rows.
+        batch_size: rows of one forward.
+        accumulation: forwards of a process in one step.
+        rank: this process.
+        world_size: processes that train together.
+        seed: of the order of the rows.
+        epoch: from 0; each has its own order.
+        skip: leave out so many first steps.
+    """
+    rows_per_step = batch_size * accumulation * world_size
+    for rows in _step_rows(dataset.lengths, rows_per_step, seed, epoch)[skip:]:
+        counts = {"step_examples": len(rows), "step_tokens": int(dataset.lengths[rows].sum())}
+        mine = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+        yield [make_batch(dataset, part, **counts) for part in mine[rank::world_size]]
+
+
+def _step_rows(lengths: np.ndarray, rows_per_step: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """Shuffle, sort by length within pools, cut into steps, and shuffle the steps."""
+    generator = np.random.default_rng([seed, epoch])
+    order = generator.permutation(len(lengths))
+    pool_rows = rows_per_step * POOL_STEPS
+    steps = []
+    for pool_start in range(0, len(order), pool_rows):
+        pool = order[pool_start : pool_start + pool_rows]
+        pool = pool[np.argsort(lengths[pool], kind="stable")]
+        steps += [pool[i : i + rows_per_step] for i in range(0, len(pool), rows_per_step)]
+    return [steps[i] for i in generator.permutation(len(steps))]

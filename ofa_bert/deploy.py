@@ -1,0 +1,107 @@
+"""What stands beside a static graph so that a program can feed it without the training code.
+
+Needs no paddle. ``export/static.py`` writes it, ``predictor.py`` reads it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import Any
+
+from ofa_bert.config import ModelConfig
+from ofa_bert.errors import InputError
+
+GRAPH_FILE = "model.json"
+PARAMS_FILE = "model.pdiparams"
+DEPLOY_FILE = "deploy.json"
+INPUT_NAMES = ("input_ids", "token_type_ids")
+
+
+@dataclass(frozen=True)
+class DeployInfo:
+    """The inputs, the labels and the limits of one static graph."""
+
+    labels: tuple[str, ...]
+    """Label of each class, by index; empty for regression and when unknown."""
+    is_regression: bool
+    """Whether the single logit is the answer itself."""
+    task_name: str | None
+    """Task the classifier was trained on."""
+    max_seq_length: int
+    """Length, in tokens, to cut texts to."""
+    max_position_embeddings: int
+    """Longest sequence the graph takes, in tokens."""
+    vocab_size: int
+    """``input_ids`` are below this."""
+    type_vocab_size: int
+    """``token_type_ids`` are below this."""
+    pad_token_id: int
+    """``input_ids`` at padding; the graph masks these positions."""
+    file_bytes: Mapping[str, int] = field(default_factory=dict)
+    """Size of each file of the graph, to tell a truncated one."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """What wrote the graph."""
+
+    @classmethod
+    def from_config(
+        cls, config: ModelConfig, max_seq_length: int, file_bytes: Mapping[str, int]
+    ) -> DeployInfo:
+        """Describe the graph of a model of ``config``."""
+        return cls(
+            labels=config.labels,
+            is_regression=config.is_regression,
+            task_name=config.task_name,
+            max_seq_length=max_seq_length,
+            max_position_embeddings=config.max_position_embeddings,
+            vocab_size=config.vocab_size,
+            type_vocab_size=config.type_vocab_size,
+            pad_token_id=config.pad_token_id,
+            file_bytes=file_bytes,
+            versions=versions(),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain JSON values, with the form of each input and of the output."""
+        inputs = [
+            {"name": name, "dtype": "int64", "shape": ["batch", "seq_len"]} for name in INPUT_NAMES
+        ]
+        output = {"name": "logits", "dtype": "float32", "shape": ["batch", "num_classes"]}
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {"inputs": inputs, "output": output, **values, "labels": list(self.labels)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> DeployInfo:
+        """Read what ``to_dict`` wrote.
+
+        Raises:
+            InputError: if a value is missing.
+        """
+        names = [f.name for f in dataclasses.fields(cls)]
+        missing = [name for name in names if name not in values]
+        if missing:
+            raise InputError(f"{DEPLOY_FILE} must say {', '.join(missing)}; {EXPORT_HINT}")
+        known = {name: values[name] for name in names}
+        return cls(**{**known, "labels": tuple(values["labels"])})
+
+
+EXPORT_HINT = "write the directory with export_model.py --static_sub_model DIR"
+
+
+def versions() -> dict[str, str]:
+    """Give the installed versions of ofa_bert and paddle, or ``unknown``."""
+    return {
+        "ofa_bert": _version("ofa_bert"),
+        "paddle": _version("paddlepaddle", "paddlepaddle-gpu"),
+    }
+
+
+def _version(*packages: str) -> str:
+    for package in packages:
+        try:
+            return metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return "unknown"

@@ -1,0 +1,253 @@
+"""Text in, label out: a static graph in Paddle Inference on the CPU."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import paddle
+from paddle import inference
+
+from ofa_bert.checkpoint.files import read_json, reason
+from ofa_bert.config import require
+from ofa_bert.data.tokenizer import load_tokenizer
+from ofa_bert.deploy import (
+    DEPLOY_FILE,
+    EXPORT_HINT,
+    GRAPH_FILE,
+    INPUT_NAMES,
+    PARAMS_FILE,
+    DeployInfo,
+)
+from ofa_bert.errors import InputError, nearest
+from ofa_bert.runtime import usable_cores
+
+PRECISIONS = ("fp32", "bf16")
+LENGTH_STEP = 8
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer to one text."""
+
+    label: str | None
+    """The likeliest class (its index where labels are unknown); None for regression."""
+    score: float
+    """Probability of ``label``; for regression the number itself."""
+    logits: tuple[float, ...]
+    """What the graph gave."""
+
+
+class Predictor:
+    """Runs the static graph of a directory that ``export_static`` wrote.
+
+    One predictor takes any batch size and length. It holds buffers: two threads need two.
+    """
+
+    def __init__(
+        self, directory: str | Path, *, precision: str = "fp32", num_threads: int | None = None
+    ) -> None:
+        """Load the graph and its tokenizer.
+
+        Args:
+            directory: holds model.json, model.pdiparams, deploy.json and the tokenizer's files.
+            precision: ``fp32``, or ``bf16`` for matrix products of half the size.
+            num_threads: default MKL_NUM_THREADS where it is set, else all usable cores.
+
+        Raises:
+            InputError: if the directory is no static export or a file of it is broken, or if
+                this CPU cannot do ``bf16``.
+        """
+        directory = Path(directory)
+        check_precision(precision)
+        self.info = read_deploy_info(directory)
+        self.tokenizer = load_tokenizer(directory)
+        self._graph = _load_graph(directory, precision, num_threads or default_threads())
+        self._inputs = [self._graph.get_input_handle(name) for name in INPUT_NAMES]
+        self._output = self._graph.get_output_handle(self._graph.get_output_names()[0])
+
+    def predict(
+        self,
+        texts: Sequence[str],
+        text_pairs: Sequence[str] | None = None,
+        batch_size: int = 32,
+    ) -> list[Prediction]:
+        """Label texts, or pairs of texts, in the order given.
+
+        Texts of similar length share a batch, so that little of the work is padding.
+
+        Raises:
+            InputError: if ``text_pairs`` has another length than ``texts``, or ``batch_size`` is
+                below 1.
+        """
+        require(batch_size >= 1, f"batch_size must be at least 1; got {batch_size}")
+        require(
+            text_pairs is None or len(text_pairs) == len(texts),
+            "text_pairs must have one text for each of texts; "
+            f"got {len(text_pairs or ())} for {len(texts)}",
+        )
+        if not texts:
+            return []
+        encoded = self.tokenizer.encode(texts, text_pairs, self.info.max_seq_length)
+        answers: list[Prediction | None] = [None] * len(texts)
+        for rows in batches_by_length([len(ids) for ids in encoded.input_ids], batch_size):
+            logits = self.logits(
+                self._pad([encoded.input_ids[row] for row in rows], self.info.pad_token_id),
+                self._pad([encoded.token_type_ids[row] for row in rows], 0),
+            )
+            for row, row_logits in zip(rows, logits, strict=True):
+                answers[row] = self._answer(row_logits)
+        return [answer for answer in answers if answer is not None]
+
+    def logits(self, input_ids: np.ndarray, token_type_ids: np.ndarray) -> np.ndarray:
+        """Run the graph on padded ids.
+
+        Args:
+            input_ids: whole numbers ``[batch, seq_len]``; the padding id masks a position.
+            token_type_ids: whole numbers ``[batch, seq_len]``.
+
+        Returns:
+            float32 ``[batch, num_classes]``.
+
+        Raises:
+            InputError: if the shapes differ or are empty, the sequence is too long, or an id is
+                out of range.
+        """
+        input_ids, token_type_ids = np.asarray(input_ids), np.asarray(token_type_ids)
+        self._check_ids(input_ids, token_type_ids)
+        for handle, ids in zip(self._inputs, (input_ids, token_type_ids), strict=True):
+            handle.copy_from_cpu(np.ascontiguousarray(ids, dtype="int64"))
+        self._graph.run()
+        return np.array(self._output.copy_to_cpu())
+
+    def _check_ids(self, input_ids: np.ndarray, token_type_ids: np.ndarray) -> None:
+        # The graph reads past its embeddings without a word if an id is too large.
+        require(
+            input_ids.ndim == 2 and input_ids.size > 0 and input_ids.shape == token_type_ids.shape,
+            "input_ids and token_type_ids must have the same shape [batch, seq_len], not empty; "
+            f"got {list(input_ids.shape)} and {list(token_type_ids.shape)}",
+        )
+        longest = self.info.max_position_embeddings
+        require(
+            input_ids.shape[1] <= longest,
+            f"input_ids must be at most {longest} tokens long, the model's positions; "
+            f"got {input_ids.shape[1]}",
+        )
+        for name, ids, size in [
+            ("input_ids", input_ids, self.info.vocab_size),
+            ("token_type_ids", token_type_ids, self.info.type_vocab_size),
+        ]:
+            require(
+                ids.min() >= 0 and ids.max() < size,
+                f"{name} must be 0 to {size - 1}; got {ids.min()} to {ids.max()}",
+            )
+
+    def _pad(self, rows: Sequence[Sequence[int]], value: int) -> np.ndarray:
+        """Pad to ``[batch, seq_len]``, a multiple of 8 where the model is that long.
+
+        oneDNN prepares kernels anew for every shape, at the cost of time and memory.
+        """
+        longest = max(len(row) for row in rows)
+        seq_len = min(-(-longest // LENGTH_STEP) * LENGTH_STEP, self.info.max_position_embeddings)
+        padded = np.full((len(rows), seq_len), value, dtype="int64")
+        for row, ids in zip(padded, rows, strict=True):
+            row[: len(ids)] = ids
+        return padded
+
+    def _answer(self, logits: np.ndarray) -> Prediction:
+        values = tuple(float(value) for value in logits)
+        if self.info.is_regression:
+            return Prediction(None, values[0], values)
+        index = int(np.argmax(logits))
+        probability = 1.0 / float(np.exp(logits.astype("float64") - logits[index]).sum())
+        label = self.info.labels[index] if self.info.labels else str(index)
+        return Prediction(label, probability, values)
+
+
+def batches_by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
+    """Give row numbers in batches, longest rows first; rows of one length keep their order.
+
+    The first batch is then the one that needs most memory.
+    """
+    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
+
+
+def check_precision(precision: str) -> None:
+    """Raise ``InputError`` if ``precision`` is unknown or this CPU cannot compute in it."""
+    require(
+        precision in PRECISIONS,
+        f"precision {precision!r} is unknown; {nearest(precision, PRECISIONS)}",
+    )
+    # Paddle would fall back to fp32 and say so in its log alone.
+    require(
+        precision != "bf16" or paddle.base.core.supports_bfloat16(),
+        "precision must be one this CPU computes in; got 'bf16', which needs AVX-512; "
+        "use precision='fp32'",
+    )
+
+
+def default_threads() -> int:
+    """Give MKL_NUM_THREADS where it is set, else the count of usable cores.
+
+    Not OMP_NUM_THREADS: paddle itself sets that to 1 when nobody else did.
+    """
+    asked = os.environ.get("MKL_NUM_THREADS", "")
+    return int(asked) if asked.isdigit() and int(asked) > 0 else usable_cores()
+
+
+def read_deploy_info(directory: Path) -> DeployInfo:
+    """Read ``deploy.json`` and see that the files it names are there and whole.
+
+    Raises:
+        InputError: if not; the message names the file.
+    """
+    if not (directory / DEPLOY_FILE).is_file():
+        raise InputError(
+            f"static model directory must hold {DEPLOY_FILE}; got {directory}, which does not; "
+            f"{EXPORT_HINT}"
+        )
+    try:
+        info = DeployInfo.from_dict(read_json(directory / DEPLOY_FILE, "deployment file"))
+        expected = [(name, int(info.file_bytes[name])) for name in (GRAPH_FILE, PARAMS_FILE)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{directory / DEPLOY_FILE} is not as an export writes it: {reason(error)}; "
+            f"{EXPORT_HINT}"
+        ) from None
+    for name, size in expected:
+        path = directory / name
+        found = path.stat().st_size if path.is_file() else None
+        if found != size:
+            raise InputError(
+                f"{path} must be a file of {size} bytes; "
+                f"got {'no file' if found is None else f'{found} bytes'}; {EXPORT_HINT}"
+            )
+    return info
+
+
+def _load_graph(directory: Path, precision: str, num_threads: int) -> inference.Predictor:
+    """Give Paddle Inference's predictor with the settings that measured fastest."""
+    config = inference.Config(str(directory / GRAPH_FILE), str(directory / PARAMS_FILE))
+    config.disable_gpu()
+    config.disable_glog_info()
+    # Paddle Inference has its own count, 1 unless told, whatever the environment says.
+    config.set_cpu_math_library_num_threads(num_threads)
+    config.enable_mkldnn()
+    if precision == "bf16":
+        config.enable_mkldnn_bfloat16()
+    config.enable_new_ir(True)
+    # Without the new executor the memory planner fails: "Not find predictor_id 0".
+    config.enable_new_executor(True)
+    config.enable_memory_optim()
+    try:
+        return inference.create_predictor(config)
+    except (RuntimeError, ValueError) as error:
+        raise InputError(
+            f"{directory / GRAPH_FILE} cannot be loaded by Paddle Inference: {reason(error)}; "
+            f"{EXPORT_HINT}"
+        ) from None

@@ -1,0 +1,94 @@
+import dataclasses
+
+import pytest
+
+from ofa_bert.arguments import build, parse_args, resolved
+from ofa_bert.config import OutputConfig, SupernetConfig, TrainConfig
+from ofa_bert.errors import InputError
+
+GROUPS = (TrainConfig, SupernetConfig, OutputConfig)
+
+
+def parse(*argv):
+    return parse_args("prog", "What it does.", GROUPS, ["--output_dir", "o", *argv])
+
+
+def test_flags_fill_their_dataclasses():
+    train, supernet, output = parse(
+        *"--batch_size 32 --learning_rate 2e-5 --width_mult_list 1.0 5/6 --resume".split()
+    )
+    assert (train.batch_size, train.learning_rate) == (32, 2e-5)
+    assert supernet.width_mult_list == (1.0, 5 / 6)
+    assert (output.output_dir, output.resume, output.overwrite_output_dir) == ("o", "auto", False)
+
+
+def test_yaml_gives_values_that_flags_override(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("batch_size: 16\nlearning_rate: 2e-5\nwidth_mult_list: [1.0, 1/2]\n")
+    train, supernet, _ = parse("--config", str(path), "--batch_size", "4")
+    assert (train.batch_size, train.learning_rate) == (4, 2e-5)
+    assert supernet.width_mult_list == (1.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--batchsize", "3"], "unknown argument '--batchsize'; did you mean --batch_size"),
+        (["stray"], "unknown argument 'stray'; type prog --help"),
+        (["--batch_size", "many"], "batch_size: invalid int value: 'many'"),
+        (["--importance_split", "tset"], "importance_split: invalid choice"),
+        (["--batch_size", "0"], "batch_size must be at least 1; got 0"),
+        (["--config", "missing.yaml"], "config missing.yaml cannot be read"),
+    ],
+)
+def test_mistakes_on_the_command_line(argv, message):
+    with pytest.raises(InputError, match=message):
+        parse(*argv)
+
+
+def test_a_missing_required_flag_is_named():
+    with pytest.raises(InputError, match="missing --output_dir"):
+        parse_args("prog", "", GROUPS, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("batch_sise: 3", "unknown key 'batch_sise'; did you mean 'batch_size'"),
+        ("batch_size: three", "batch_size must be one int; got 'three'"),
+        ("batch_size: 2.5", "batch_size must be one int; got 2.5"),
+        ("batch_size: true", "batch_size must be one int; got True"),
+        ("width_mult_list: 0.5", "width_mult_list must be a list of float; got 0.5"),
+        ("overwrite_output_dir: 1", "overwrite_output_dir must be one bool; got 1"),
+        ("importance_split: tset", "importance_split must be one of train, dev"),
+        ("- a", "must hold lines of 'name: value'"),
+        ("a: [", "cannot be read"),
+    ],
+)
+def test_mistakes_in_yaml(tmp_path, text, message):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        parse("--config", str(path))
+
+
+def test_help_groups_the_flags(capsys):
+    with pytest.raises(SystemExit) as stop:
+        parse("--help")
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    assert "How the one training loop runs" in shown
+    assert "peak learning rate of AdamW (default: 5e-05)" in shown
+
+
+def test_resolved_settings_build_the_same_configs():
+    configs = [TrainConfig(batch_size=3), SupernetConfig((1.0, 0.3)), OutputConfig("o")]
+    values = resolved(configs)
+    values["width_mult_list"] = tuple(values["width_mult_list"])
+    assert build(GROUPS, values) == configs
+
+
+def test_no_flag_stands_in_two_groups():
+    # parse_args gives each its own dataclass by name.
+    names = [f.name for group in GROUPS for f in dataclasses.fields(group)]
+    assert len(names) == len(set(names))

@@ -1,0 +1,82 @@
+import pytest
+
+from ofa_bert.config import (
+    DataConfig,
+    DeviceConfig,
+    ModelConfig,
+    ObjectiveConfig,
+    OutputConfig,
+    SourceConfig,
+    SupernetConfig,
+    TrainConfig,
+    parse_width,
+    width_label,
+)
+from ofa_bert.errors import InputError
+
+
+def test_parse_width_reads_decimals_and_fractions():
+    assert [parse_width(t) for t in ("0.5", "1/2", " 5/6 ", "1", 0.25)] == [
+        0.5,
+        0.5,
+        5 / 6,
+        1.0,
+        0.25,
+    ]
+
+
+@pytest.mark.parametrize("text", ["half", "1/0", "", "1/2/3"])
+def test_parse_width_refuses_others(text):
+    with pytest.raises(InputError, match="width_mult must be a number or a fraction; got"):
+        parse_width(text)
+
+
+@pytest.mark.parametrize(("width", "label"), [(5 / 6, "0.8333"), (0.5, "0.5"), (1.0, "1.0")])
+def test_width_label(width, label):
+    assert width_label(width) == label
+
+
+def test_model_config_survives_its_dictionary():
+    config = ModelConfig(
+        100, 8, (2, 1), (16, 5), 4, hidden_act="relu", num_classes=2, labels=("no", "yes")
+    )
+    values = config.to_dict()
+    assert values["num_attention_heads"] == [2, 1]
+    assert ModelConfig.from_dict(values) == config
+
+
+def test_equal_sizes_are_written_once():
+    values = ModelConfig(100, 8, (2, 2), (16, 16), 4).to_dict()
+    assert (values["num_attention_heads"], values["intermediate_size"]) == (2, 16)
+    assert values["num_hidden_layers"] == 2
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: ModelConfig(9, 8, (2,), (16, 16), 4), "must name every layer once"),
+        (lambda: ModelConfig(9, 8, (0,), (16,), 4), "num_attention_heads must be at least 1"),
+        (lambda: ModelConfig(9, 8, (2,), (16,), 4, hidden_act="gleu"), "did you mean 'gelu'"),
+        (lambda: ModelConfig(9, 8, (2,), (16,), 4, labels=("a",)), "labels must name each"),
+        (lambda: ModelConfig.from_dict({"hidden_size": 8}), "model config lacks vocab_size"),
+        (lambda: SourceConfig("x", model_type="brt"), "model_type 'brt' .*did you mean 'bert'"),
+        (lambda: DataConfig(max_seq_length=2), "max_seq_length must be at least 3 tokens; got 2"),
+        (lambda: DataConfig(text_columns=("a", "b", "c")), "must name one or two columns"),
+        (lambda: DataConfig(max_train_examples=0), "max_train_examples must be at least 1"),
+        (lambda: TrainConfig(batch_size=0), "batch_size must be at least 1; got 0"),
+        (lambda: TrainConfig(learning_rate=0.0), "learning_rate must be above 0"),
+        (lambda: TrainConfig(weight_decay=-1.0), "weight_decay must not be negative"),
+        (lambda: TrainConfig(warmup_ratio=1.0), "warmup_ratio must be at least 0 and below 1"),
+        (lambda: TrainConfig(max_steps=0), "max_steps must be at least 1, or -1"),
+        (lambda: ObjectiveConfig(0.0, 0.0), "must not both be 0"),
+        (lambda: SupernetConfig((0.5,)), "width_mult_list must contain 1.0"),
+        (lambda: SupernetConfig((1.0, 1.5)), "width_mult must be above 0 and at most 1"),
+        (lambda: SupernetConfig(importance_examples=0), "importance_examples must be"),
+        (lambda: DeviceConfig(n_gpu=-1), "n_gpu must not be negative"),
+        (lambda: DeviceConfig(device="tpu"), "device must be one of cpu, gpu"),
+        (lambda: OutputConfig("x", resume="yes"), "resume takes no value or 'auto'"),
+    ],
+)
+def test_broken_rules_are_named(build, message):
+    with pytest.raises(InputError, match=message):
+        build()
