@@ -1,7 +1,7 @@
 """Turn a fine-tuned BERT into a supernet and train all its widths at once.
 
-The method is DynaBERT's (arXiv:2004.04037), first stage, with the fine-tuned model as teacher:
-score heads and neurons, sort them, train every width on every batch to answer as the teacher does.
+The method is the width stage of DynaBERT (arXiv:2004.04037) with the fine-tuned model as teacher:
+score heads and neurons, sort them, and let every width learn from every batch.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ofa_bert as ofa
 from ofa_bert.arguments import parse_args
@@ -47,50 +47,51 @@ def main(argv: Sequence[str]) -> int:
     return run_on_devices(configs[-1], __file__, argv, lambda ranks: compress(configs, ranks))
 
 
-def compress(configs: list, ranks: Ranks) -> None:
-    """Score, sort, train, evaluate, save, report."""
-    source, data_config, output, supernet_config, objective_config, train_config, _ = configs
+def compress(configs: Sequence[Any], ranks: Ranks) -> None:
+    """Score, sort, train, save, report."""
+    source, data, output, widths, objective, training, _ = configs
     run_start = time.perf_counter()
 
-    # The fine-tuned model, its task, and a place for the result.
-    model, tokenizer, task = ofa.load_model_and_task(source, data_config)
-    ofa.resolve_widths(model.config, supernet_config.width_mult_list)  # fail before the work
+    # The fine-tuned model and its task.
+    model, tokenizer, task = ofa.load_model_and_task(source, data)
+    ofa.resolve_widths(model.config, widths.width_mult_list)  # fail before the work, not after
     folder = ofa.open_run_folder(output, configs, ranks)
 
-    # Sort heads and neurons, so that any prefix of them is a good smaller network.
-    rows = ofa.importance_rows(task, supernet_config)
-    batches = ofa.evaluation_batches(rows, train_config.batch_size)
-    importance = ofa.score_importance(model, batches)
-    supernet = ofa.make_supernet(model, importance, supernet_config.width_mult_list)
-    logger.info("scored %d rows; the widths are\n%s", len(rows), ofa.format_widths(supernet))
+    # Sort heads and neurons by importance: then any prefix of them is a good smaller network.
+    rows = ofa.importance_rows(task, widths)
+    importance = ofa.score_importance(model, ofa.evaluation_batches(rows, training.batch_size))
+    supernet = ofa.make_supernet(model, importance, widths.width_mult_list)
+    logger.info("importance from %d rows; widths:\n%s", len(rows), ofa.format_widths(supernet))
 
-    # For each batch: the teacher once, then every width learns to answer as it did.
-    parts = ofa.Parts(
-        student=ofa.width_student(supernet.model, supernet.widths),
-        teacher=ofa.ModelTeacher(model),
-        objective=ofa.DistillObjective(objective_config, regression=task.regression),
-    )
+    # On every batch the teacher answers once, and every width learns to answer the same.
+    student = ofa.width_student(supernet.model, supernet.widths)
+    teacher = ofa.ModelTeacher(model)
+    distillation = ofa.DistillObjective(objective, regression=task.regression)
     teacher_scores = ofa.evaluate_model(model, task.dev, task.metrics, ranks=ranks)
+    logger.info("teacher: %s", teacher_scores)
+
+    def evaluate() -> ofa.Scores:
+        subnets = student.subnets(0)
+        return ofa.evaluate_subnets(supernet.model, task.dev, task.metrics, subnets, ranks)
+
     best = ofa.train(
-        parts,
+        ofa.Parts(student, teacher, distillation),
         task.train,
-        train_config,
-        evaluate=lambda: ofa.evaluate_subnets(
-            supernet.model, task.dev, task.metrics, parts.student.subnets(0), ranks
-        ),
+        training,
+        evaluate=evaluate,
         checkpoints=folder.checkpoints,
         metrics_log=folder.metrics_log,
         ranks=ranks,
     )
 
-    # The best weights, with what each width scores, weighs and costs.
+    # Keep the best weights, and say what each width scores, weighs and costs.
     if ranks.is_main:
-        supernet = ofa.with_length(supernet, data_config.max_seq_length)
         ofa.save_supernet(supernet, folder.path, tokenizer)
-        rows = ofa.report_widths(supernet, best, teacher_scores, tokenizer)
-        folder.finish(ofa.training_results(best, teacher_scores, rows, configs, run_start))
-        print(ofa.format_table(rows))  # noqa: T201
-        logger.info("supernet saved in %s", folder.path)
+        report = ofa.report_widths(supernet, best, teacher_scores["score"], tokenizer)
+        more = {"teacher": teacher_scores, "widths": ofa.rows_as_dicts(report)}
+        folder.finish(ofa.training_results(best, configs, run_start, **more))
+        print(ofa.format_table(report))  # noqa: T201
+        logger.info("the supernet is in %s", folder.path)
 
 
 if __name__ == "__main__":

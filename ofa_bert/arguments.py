@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -57,11 +57,15 @@ def flags_of(group: type) -> dict[str, Flag]:
 
 
 def parse_args(
-    prog: str, description: str, groups: Groups, argv: Sequence[str] | None = None
+    prog: str,
+    description: str,
+    groups: Groups,
+    argv: Sequence[str] | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> list[Any]:
     """Read a command line into one object of each dataclass in ``groups``, in that order.
 
-    ``--config FILE.yaml`` gives values that flags override.
+    ``--config FILE.yaml`` gives values that flags override; ``defaults`` stand below both.
 
     Raises:
         InputError: for an unknown flag or key (naming the nearest), a value of the wrong form, a
@@ -76,7 +80,7 @@ def parse_args(
         raise InputError(f"unknown argument {name!r}; {hint}")
     given = vars(parsed)
     path = given.pop("config", None)
-    values = {**(read_yaml(path, known) if path else {}), **given}
+    values = {**(defaults or {}), **(read_yaml(path, known) if path else {}), **given}
     missing = [
         f"--{name}"
         for name, flag in known.items()

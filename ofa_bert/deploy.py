@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
+from ofa_bert import __version__
 from ofa_bert.config import ModelConfig
 from ofa_bert.errors import InputError
 
@@ -91,14 +92,11 @@ EXPORT_HINT = "write the directory with export_model.py --static_sub_model DIR"
 
 
 def versions() -> dict[str, str]:
-    """Give the installed versions of ofa_bert and paddle, or ``unknown``."""
-    return {
-        "ofa_bert": _version("ofa_bert"),
-        "paddle": _version("paddlepaddle", "paddlepaddle-gpu"),
-    }
+    """Give the versions of ofa_bert and of the installed paddle, or ``unknown``."""
+    return {"ofa_bert": __version__, "paddle": _installed("paddlepaddle", "paddlepaddle-gpu")}
 
 
-def _version(*packages: str) -> str:
+def _installed(*packages: str) -> str:
     for package in packages:
         try:
             return metadata.version(package)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 from scipy import stats
-from sklearn import metrics as sklearn_metrics
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from ofa_bert.errors import InputError, nearest
 
@@ -57,7 +57,12 @@ def _compute(name: str, logits: np.ndarray, labels: np.ndarray) -> float:
 
 def _f1(labels: np.ndarray, predictions: np.ndarray) -> float:
     # Neither a positive label nor a positive answer: 0, as scikit-learn gives with a warning.
-    return sklearn_metrics.f1_score(labels, predictions, zero_division=0.0)
+    return f1_score(labels, predictions, zero_division=0.0)
+
+
+def _mcc(labels: np.ndarray, predictions: np.ndarray) -> float:
+    # scikit-learn gives 0 too where one of them is constant, but warns where both are.
+    return 0.0 if _is_constant(predictions, labels) else matthews_corrcoef(labels, predictions)
 
 
 def _pearson(predictions: np.ndarray, labels: np.ndarray) -> float:
@@ -79,8 +84,8 @@ def _is_constant(predictions: np.ndarray, labels: np.ndarray) -> bool:
 
 
 CLASS_METRICS: dict[str, Metric] = {
-    "accuracy": sklearn_metrics.accuracy_score,
+    "accuracy": accuracy_score,
     "f1": _f1,
-    "mcc": sklearn_metrics.matthews_corrcoef,
+    "mcc": _mcc,
 }
 NUMBER_METRICS: dict[str, Metric] = {"pearson": _pearson, "spearman": _spearman}

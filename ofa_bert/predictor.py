@@ -145,7 +145,7 @@ class Predictor:
                 f"{name} must be 0 to {size - 1}; got {ids.min()} to {ids.max()}",
             )
 
-    def _pad(self, rows: Sequence[Sequence[int]], value: int) -> np.ndarray:
+    def _pad(self, rows: Sequence[np.ndarray], value: int) -> np.ndarray:
         """Pad to ``[batch, seq_len]``, a multiple of 8 where the model is that long.
 
         oneDNN prepares kernels anew for every shape, at the cost of time and memory.

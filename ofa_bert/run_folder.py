@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from ofa_bert.arguments import resolved
-from ofa_bert.config import OutputConfig
+from ofa_bert.checkpoint.files import reason, write_json
+from ofa_bert.config import DataConfig, OutputConfig
 from ofa_bert.errors import InputError
+from ofa_bert.metrics_log import MetricsLog
+
+if TYPE_CHECKING:
+    from ofa_bert.checkpointing import Checkpoints
+    from ofa_bert.distributed import Ranks
 
 RESULTS, SETTINGS, CHECKPOINTS, METRICS = (
     "results.json",
@@ -44,25 +52,55 @@ HARMLESS = (
 """Settings that may change between start and resume without changing the result."""
 
 
-def open_run_folder(output: OutputConfig, configs: Sequence[Any]) -> Path:
+@dataclass(frozen=True)
+class RunFolder:
+    """The output directory of a training run."""
+
+    path: Path
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """Checkpoints while it trains."""
+        from ofa_bert.checkpointing import Checkpoints
+
+        return Checkpoints(self.path / CHECKPOINTS)
+
+    @property
+    def metrics_log(self) -> MetricsLog:
+        """The lines of loss and speed."""
+        return MetricsLog(self.path / METRICS)
+
+    def finish(self, results: dict[str, Any]) -> None:
+        """Write the results, which mark the run as finished, and drop the checkpoints."""
+        write_json(self.path / RESULTS, results)
+        self.checkpoints.clear()
+
+
+def open_run_folder(output: OutputConfig, configs: Sequence[Any], ranks: Ranks) -> RunFolder:
     """Make ready the output directory of a training run and note its settings there.
 
     Args:
         output: the directory, and what to do with what stands there.
         configs: all settings of the run; those that shape the result must be those of the run
             that is resumed.
+        ranks: only the main process looks and writes.
 
     Raises:
         InputError: if a finished or unfinished run stands there and the user did not say what to
             do with it, if there is nothing to resume, or if a setting differs from it.
     """
     folder = Path(output.output_dir)
+    if ranks.is_main:
+        _prepare(folder, output, resolved(configs))
+    return RunFolder(folder)
+
+
+def _prepare(folder: Path, output: OutputConfig, settings: dict[str, Any]) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"output_dir {folder} is a file; name a directory")
-    settings = resolved(configs)
     if output.resume:
         _check_resumable(folder, settings)
-        return folder
+        return
     if output.overwrite_output_dir:
         _remove_run(folder)
     elif (folder / RESULTS).exists():
@@ -79,7 +117,28 @@ def open_run_folder(output: OutputConfig, configs: Sequence[Any]) -> Path:
         (folder / SETTINGS).write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
     except OSError as error:
         raise InputError(f"output_dir {folder} cannot be written: {error.strerror}") from None
-    return folder
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """Read the settings of the run that made ``folder``; nothing where there are none."""
+    path = folder / SETTINGS
+    if not path.exists():
+        return {}
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{path} cannot be read: {reason(error)}") from None
+    return settings if isinstance(settings, dict) else {}
+
+
+def data_settings(directory: str | Path) -> dict[str, Any]:
+    """Give the data settings of the run that made ``directory``, to stand below the flags."""
+    settings = read_settings(Path(directory))
+    names = [field.name for field in dataclasses.fields(DataConfig)]
+    values = {name: settings[name] for name in names if name in settings}
+    if "text_columns" in values:
+        values["text_columns"] = tuple(values["text_columns"])
+    return values
 
 
 def _check_resumable(folder: Path, settings: dict[str, Any]) -> None:
@@ -87,7 +146,7 @@ def _check_resumable(folder: Path, settings: dict[str, Any]) -> None:
         raise InputError(f"output_dir {folder} holds a finished run; there is nothing to resume")
     if not (folder / SETTINGS).exists():
         raise InputError(f"output_dir {folder} holds no run to resume; leave out --resume")
-    before = yaml.safe_load((folder / SETTINGS).read_text(encoding="utf-8"))
+    before = read_settings(folder)
     changed = [
         f"{name} was {before.get(name)}, is {value}"
         for name, value in settings.items()

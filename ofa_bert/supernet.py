@@ -82,14 +82,19 @@ def save_supernet(supernet: Supernet, directory: Path, tokenizer: Tokenizer) -> 
     )
 
 
-def load_supernet(directory: Path) -> Supernet:
+def is_supernet(directory: Path) -> bool:
+    """Tell a supernet's directory from a plain model's."""
+    return (Path(directory) / SUPERNET).exists()
+
+
+def load_supernet(directory: str | Path) -> Supernet:
     """Read what ``save_supernet`` wrote.
 
     Raises:
         InputError: if the directory holds no supernet.
     """
     directory = Path(directory)
-    if directory.is_dir() and not (directory / SUPERNET).exists():
+    if directory.is_dir() and not is_supernet(directory):
         raise InputError(
             f"{directory} holds no {SUPERNET}: it is not a supernet; "
             "make one with run_glue_ofa.py --output_dir"

@@ -1,17 +1,25 @@
-"""A model's task, ready to train on: labels agreed, texts tokenised."""
+"""A model and its task, ready to work on: labels agreed, texts tokenised."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from dataclasses import dataclass
 
-from ofa_bert.data.encoded import EncodedDataset
+from ofa_bert.checkpoint.load import load_model
+from ofa_bert.config import DataConfig, ModelConfig, SourceConfig, SupernetConfig
+from ofa_bert.data.dataset import TaskData, check_labels, load_task
+from ofa_bert.data.encoded import EncodedDataset, encode_examples
+from ofa_bert.data.readers import Example
+from ofa_bert.data.tokenizer import Tokenizer, load_tokenizer
+from ofa_bert.errors import InputError
+from ofa_bert.nn.bert import BertForSequenceClassification
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Task:
+class EncodedTask:
     """Labelled rows in token ids, with what the labels mean and how answers are scored."""
 
     name: str
@@ -24,3 +32,65 @@ class Task:
     """Empty where it was not asked for."""
     dev: dict[str, EncodedDataset]
     """By name; MNLI has two."""
+
+
+def load_model_and_task(
+    source: SourceConfig, data: DataConfig, *, seed: int = 42, need_train: bool = True
+) -> tuple[BertForSequenceClassification, Tokenizer, EncodedTask]:
+    """Load a network, its tokenizer and the task's rows, with the labels in the network's order.
+
+    A network without classifier gets a fresh one for the task's labels, drawn from ``seed``.
+
+    Raises:
+        InputError: if anything is missing or malformed, the labels differ, or texts may be
+            longer than the network's positions.
+    """
+    texts = load_task(data, need_train=need_train)
+    num_classes = max(1, len(texts.labels))
+    model = load_model(source.model_name_or_path, num_classes=num_classes, seed=seed)
+    tokenizer = load_tokenizer(source.model_name_or_path)
+    check_fits(model.config, tokenizer, data)
+    labels = check_labels(model.config.labels, model.config.num_classes, texts.labels)
+    model.config = dataclasses.replace(
+        model.config, labels=labels, task_name=texts.name, max_seq_length=data.max_seq_length
+    )
+    return model, tokenizer, encode_task(texts, labels, tokenizer, data.max_seq_length)
+
+
+def encode_task(
+    texts: TaskData, labels: tuple[str, ...], tokenizer: Tokenizer, max_seq_length: int
+) -> EncodedTask:
+    """Tokenise a task's rows, with classes numbered by ``labels``."""
+
+    def encode(examples: list[Example]) -> EncodedDataset:
+        return encode_examples(examples, labels, tokenizer, max_seq_length)
+
+    return EncodedTask(
+        name=texts.name,
+        labels=labels,
+        regression=texts.regression,
+        metrics=texts.metrics,
+        train=encode(texts.train),
+        dev={name: encode(examples) for name, examples in texts.dev.items()},
+    )
+
+
+def importance_rows(task: EncodedTask, config: SupernetConfig) -> EncodedDataset:
+    """Give the rows that score importance: of the training set, or of the (first) dev set."""
+    rows = task.train if config.importance_split == "train" else next(iter(task.dev.values()))
+    return rows if config.importance_examples == -1 else rows.head(config.importance_examples)
+
+
+def check_fits(config: ModelConfig, tokenizer: Tokenizer, data: DataConfig) -> None:
+    """Raise ``InputError`` unless the network can take the tokenizer's ids and the lengths."""
+    longest = config.max_position_embeddings
+    if data.max_seq_length > longest:
+        raise InputError(
+            f"max_seq_length must be at most {longest}, the model's positions; "
+            f"got {data.max_seq_length}; type --max_seq_length {longest}"
+        )
+    if tokenizer.vocab_size > config.vocab_size:
+        raise InputError(
+            f"the vocabulary has {tokenizer.vocab_size} tokens, the model's embedding "
+            f"{config.vocab_size} rows; use the tokenizer the model was trained with"
+        )

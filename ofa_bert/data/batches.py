@@ -98,7 +98,8 @@ def training_steps(
     Which rows a step holds is a function of seed, epoch and the step's total number of rows,
     ``batch_size * accumulation * world_size``; how these are split among processes and batches
     changes nothing else. Over an epoch and all processes every row comes once. A last short step
-    may leave a process with an empty list; it must take part in the step all the same.
+    of fewer rows than processes leaves some an empty list; they must join in adding up gradients
+    all the same.
 
     Args:
         dataset: the rows.
@@ -113,18 +114,30 @@ def training_steps(
     rows_per_step = batch_size * accumulation * world_size
     for rows in _step_rows(dataset.lengths, rows_per_step, seed, epoch)[skip:]:
         counts = {"step_examples": len(rows), "step_tokens": int(dataset.lengths[rows].sum())}
-        mine = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
-        yield [make_batch(dataset, part, **counts) for part in mine[rank::world_size]]
+        forwards = math.ceil(len(rows) / (batch_size * world_size))
+        # Neighbours are of similar length: processes that wait for each other get the same work.
+        parts = np.array_split(rows, forwards * world_size)[rank::world_size]
+        yield [make_batch(dataset, part, **counts) for part in parts if len(part)]
 
 
 def _step_rows(lengths: np.ndarray, rows_per_step: int, seed: int, epoch: int) -> list[np.ndarray]:
-    """Shuffle, sort by length within pools, cut into steps, and shuffle the steps."""
+    """Shuffle, sort by length within pools, cut into steps, and shuffle the steps.
+
+    The rows too few for a whole step are the last, and a random sample: cut from the sorted rows
+    they would be the longest ones, in every epoch.
+    """
     generator = np.random.default_rng([seed, epoch])
     order = generator.permutation(len(lengths))
+    whole = len(order) - len(order) % rows_per_step
     pool_rows = rows_per_step * POOL_STEPS
     steps = []
-    for pool_start in range(0, len(order), pool_rows):
-        pool = order[pool_start : pool_start + pool_rows]
-        pool = pool[np.argsort(lengths[pool], kind="stable")]
-        steps += [pool[i : i + rows_per_step] for i in range(0, len(pool), rows_per_step)]
-    return [steps[i] for i in generator.permutation(len(steps))]
+    for start in range(0, whole, pool_rows):
+        pool = _by_length(order[start : min(start + pool_rows, whole)], lengths)
+        steps += np.split(pool, len(pool) // rows_per_step)
+    steps = [steps[i] for i in generator.permutation(len(steps))]
+    rest = _by_length(order[whole:], lengths)
+    return [*steps, rest] if len(rest) else steps
+
+
+def _by_length(rows: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    return rows[np.argsort(lengths[rows], kind="stable")]

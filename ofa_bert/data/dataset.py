@@ -45,7 +45,7 @@ def load_task(
     *,
     need_train: bool = True,
     known_labels: tuple[str, ...] = (),
-    regression: bool | None = None,
+    regression: bool = False,
 ) -> TaskData:
     """Read the texts a config names.
 
@@ -59,7 +59,8 @@ def load_task(
         need_train: whether to read training rows; without them own files take their labels from
             ``known_labels``, or else from the development file.
         known_labels: labels of a model that is already trained.
-        regression: whether a trained model predicts a number; None: the data says.
+        regression: whether a model that is already trained predicts a number; own files are then
+            read as numbers even where all are whole.
 
     Raises:
         InputError: if the task is unknown, files are missing or malformed, or a label of the
@@ -157,51 +158,41 @@ def _columns(config: DataConfig, task: Task | None) -> Columns:
 
 
 def _load_own(
-    config: DataConfig, files: _Files, known_labels: tuple[str, ...], regression: bool | None
+    config: DataConfig, files: _Files, known_labels: tuple[str, ...], regression: bool
 ) -> TaskData:
     labels = known_labels
     if files.train is not None or not known_labels:
         path = files.train or files.dev[DEV]
-        found = read_labels(path, files.columns)
-        if regression is None:
-            regression = looks_like_regression(found)
-        labels = () if regression else sorted_labels(found)
+        labels = () if regression else class_labels(read_labels(path, files.columns))
         if len(labels) == 1:
             raise InputError(f"{path} must hold at least two labels; got {labels[0]!r} alone")
-    train = _read(files.train, files, config, labels, bool(regression))
-    dev = {DEV: _read(files.dev[DEV], files, config, labels, bool(regression))}
+    regression = not labels
+    train = _read(files.train, files, config, labels, regression)
+    dev = {DEV: _read(files.dev[DEV], files, config, labels, regression)}
     return TaskData(
         name=config.task_name,
         labels=labels,
-        regression=bool(regression),
+        regression=regression,
         metrics=NUMBER_METRICS if regression else CLASS_METRICS,
         train=_first(train, config),
         dev=dev,
     )
 
 
-def looks_like_regression(labels: set[str]) -> bool:
-    """Say whether all labels are numbers and some are not whole: ``nan`` and ``inf`` count."""
-    numbers = [_as_number(label) for label in labels]
-    return all(n is not None for n in numbers) and any(not n.is_integer() for n in numbers if n)
+def class_labels(found: set[str]) -> tuple[str, ...]:
+    """Give the classes among labels, in order; none where they are numbers and not all whole.
 
-
-def sorted_labels(labels: set[str]) -> tuple[str, ...]:
-    """Sort labels by value if all are whole numbers, else by their characters."""
-    numbers = {label: _as_number(label) for label in labels}
-    if all(n is not None and n.is_integer() for n in numbers.values()):
-        return tuple(sorted(labels, key=lambda label: (numbers[label], label)))
-    return tuple(sorted(labels))
-
-
-def _as_number(label: str) -> float | None:
+    Whole numbers are ordered by value, other labels by their characters. Among numbers ``nan``
+    and ``inf`` are no class, so that the reader then names the line they stand in.
+    """
     try:
-        number = float(label)
+        numbers = {label: float(label) for label in found}
     except ValueError:
-        return None
-    # Neither nan nor inf is a label: as numbers they make a regression, whose reader then names
-    # the line they stand in.
-    return number if math.isfinite(number) else math.nan
+        return tuple(sorted(found))
+    finite = [label for label in found if math.isfinite(numbers[label])]
+    if not all(numbers[label].is_integer() for label in finite):
+        return ()
+    return tuple(sorted(finite, key=lambda label: (numbers[label], label)))
 
 
 def _read(

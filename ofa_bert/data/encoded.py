@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+
+from ofa_bert.data.cache import Arrays, cache_key, cached_arrays
+from ofa_bert.data.readers import Example
+from ofa_bert.data.tokenizer import Tokenizer
+from ofa_bert.errors import InputError
+
+FORMAT_VERSION = "1"
+"""Part of a cache file's key; a change of what the arrays mean needs another."""
 
 
 @dataclass(frozen=True)
@@ -46,3 +55,76 @@ class EncodedDataset:
             offsets=self.offsets[: count + 1],
             labels=self.labels[:count],
         )
+
+
+def encode_examples(
+    examples: Sequence[Example],
+    labels: Sequence[str],
+    tokenizer: Tokenizer,
+    max_seq_length: int,
+    *,
+    use_cache: bool = True,
+) -> EncodedDataset:
+    """Tokenise labelled texts, once: the ids are kept on disk for the next run.
+
+    Args:
+        examples: all with a pair or all without one.
+        labels: label of each class, by index; empty for a regression.
+        tokenizer: turns texts into ids.
+        max_seq_length: most tokens of a row.
+        use_cache: whether ids may be kept in, and come from, ``cache.cache_directory()``.
+
+    Raises:
+        InputError: if an example has no label, or one that is not in ``labels``.
+    """
+    encoded_labels = encode_labels(examples, labels)
+
+    def build() -> Arrays:
+        return _tokenize(examples, tokenizer, max_seq_length)
+
+    if use_cache and examples:
+        key = cache_key(_key_parts(examples, tokenizer, max_seq_length))
+        arrays = cached_arrays(key, ("input_ids", "token_type_ids", "offsets"), build)
+    else:
+        arrays = build()
+    return EncodedDataset(**arrays, labels=encoded_labels, pad_token_id=tokenizer.pad_token_id)
+
+
+def encode_labels(examples: Sequence[Example], labels: Sequence[str]) -> np.ndarray:
+    """Give each example's label as its index in ``labels``, or as a number if that is empty.
+
+    Returns:
+        ``[rows]``: int64, or float32 for a regression.
+
+    Raises:
+        InputError: if an example has no label, or one that is not in ``labels``.
+    """
+    if not labels:
+        if not all(isinstance(example.label, float) for example in examples):
+            raise InputError("labels of a regression must be numbers; got a text without one")
+        return np.array([example.label for example in examples], "float32")
+    index = {label: i for i, label in enumerate(labels)}
+    unknown = {str(example.label) for example in examples if example.label not in index}
+    if unknown:
+        raise InputError(f"labels must be among {list(labels)}; got {sorted(unknown)}")
+    return np.array([index[str(example.label)] for example in examples], "int64")
+
+
+def _tokenize(examples: Sequence[Example], tokenizer: Tokenizer, max_seq_length: int) -> Arrays:
+    texts = [example.text for example in examples]
+    pairs = [example.text_pair for example in examples if example.text_pair is not None]
+    assert len(pairs) in (0, len(texts)), "pairs and single texts in one data set"
+    encoded = tokenizer.encode(texts, pairs or None, max_seq_length)
+    return {
+        "input_ids": encoded.input_ids.values,
+        "token_type_ids": encoded.token_type_ids.values,
+        "offsets": encoded.input_ids.offsets,
+    }
+
+
+def _key_parts(
+    examples: Sequence[Example], tokenizer: Tokenizer, max_seq_length: int
+) -> Iterator[str | None]:
+    yield from (FORMAT_VERSION, tokenizer.fingerprint, str(max_seq_length))
+    for example in examples:
+        yield from (example.text, example.text_pair)

@@ -58,10 +58,11 @@ def hub_examples(task: Task, rows: Any) -> list[Example]:
         task: what the rows are of.
         rows: a ``datasets.Dataset``.
     """
-    columns = [rows[name] for name in COLUMNS[task.name]]
     names = None if task.regression else rows.features["label"].names
     labels = [_label(task, value, names) for value in rows["label"]]
-    return [Example(*texts, label=label) for *texts, label in zip(*columns, labels, strict=True)]
+    texts, *pairs = (rows[name] for name in COLUMNS[task.name])
+    text_pairs = pairs[0] if pairs else [None] * len(labels)
+    return [Example(*row) for row in zip(texts, text_pairs, labels, strict=True)]
 
 
 def _label(task: Task, value: float, names: list[str] | None) -> str | float:

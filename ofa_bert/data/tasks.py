@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from ofa_bert.errors import InputError, nearest
 
 DEV = "dev"
-ONE_DEV = MappingProxyType({DEV: "dev.tsv"})
-MNLI_DEVS = MappingProxyType({"matched": "dev_matched.tsv", "mismatched": "dev_mismatched.tsv"})
-
 BINARY = ("0", "1")
 ENTAILMENT = ("entailment", "not_entailment")
 
@@ -33,7 +29,7 @@ class Task:
     metrics: tuple[str, ...] = ("accuracy",)
     """Names ``metrics.compute_metrics`` knows; their mean is the task's score."""
     train_file: str = "train.tsv"
-    dev_files: Mapping[str, str] = field(default=ONE_DEV)
+    dev_files: Mapping[str, str] = field(default_factory=lambda: {DEV: "dev.tsv"})
     """File of each development split, by the split's name."""
 
     @property
@@ -56,7 +52,7 @@ TASKS = (
         ("sentence1", "sentence2"),
         "gold_label",
         labels=("contradiction", "entailment", "neutral"),
-        dev_files=MNLI_DEVS,
+        dev_files={"matched": "dev_matched.tsv", "mismatched": "dev_mismatched.tsv"},
     ),
     Task("QNLI", ("question", "sentence"), "label", labels=ENTAILMENT),
     Task("RTE", ("sentence1", "sentence2"), "label", labels=ENTAILMENT),

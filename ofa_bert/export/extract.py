@@ -34,7 +34,7 @@ def extract(model: BertForSequenceClassification, subnet: Subnet) -> BertForSequ
             # Heads and neurons are sorted, so what a sub-network keeps of an axis is its start,
             # and the smaller parameter's own shape says how much of it that is.
             prefix = tuple(slice(size) for size in parameter.shape)
-            parameter.set_value(weight[prefix].clone())
+            parameter.set_value(weight[prefix])
     sub_model.eval()
     return sub_model
 

@@ -1,0 +1,61 @@
+"""Cut widths out of a supernet: each a plain smaller model and a Paddle Inference graph."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ofa_bert as ofa
+from ofa_bert.arguments import parse_args
+from ofa_bert.command import run_command, run_on_devices
+from ofa_bert.config import DataConfig, DeviceConfig, ExportConfig, SourceConfig, width_label
+from ofa_bert.run_folder import data_settings
+
+logger = logging.getLogger("export_model")
+
+GROUPS = (SourceConfig, ExportConfig, DataConfig, DeviceConfig)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Read the command line and run on the device it names.
+
+    The texts that parity is checked on are those the supernet was trained for, unless flags say
+    otherwise.
+    """
+    name, about = "export_model.py", __doc__ or ""
+    source = parse_args(name, about, GROUPS, argv)[0]
+    defaults = data_settings(source.model_name_or_path)
+    configs = parse_args(name, about, GROUPS, argv, defaults)
+    return run_on_devices(configs[-1], __file__, argv, lambda ranks: export(configs))
+
+
+def export(configs: Sequence[Any]) -> None:
+    """Cut out each width, save it, and check what was saved."""
+    source, wanted, data, _ = configs
+    supernet = ofa.load_supernet(source.model_name_or_path)
+    tokenizer = ofa.load_tokenizer(source.model_name_or_path)
+    width_mults = ofa.widths_to_export(supernet, wanted)
+    rows = ofa.parity_rows(data, supernet.model.config, tokenizer)
+    for width_mult in width_mults:
+        folder = f"width_mult_{width_label(width_mult)}" if len(width_mults) > 1 else ""
+        static = wanted.static_sub_model and Path(wanted.static_sub_model, folder)
+        result = ofa.export_width(
+            supernet.model,
+            width_mult,
+            supernet.subnet(width_mult),
+            tokenizer,
+            sub_model_dir=Path(wanted.sub_model_output_dir, folder),
+            static_dir=static,
+            max_seq_length=data.max_seq_length,
+            parity_inputs=rows,
+            facts=ofa.card_facts(source.model_name_or_path, width_mult),
+        )
+        print(f"width {width_label(width_mult)}: {result.sub_model_dir}")  # noqa: T201
+        print(result.parity)  # noqa: T201
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main, sys.argv[1:]))

@@ -1,0 +1,37 @@
+"""Score a model on a development set; of a supernet, each trained width."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ofa_bert as ofa
+from ofa_bert.arguments import parse_args
+from ofa_bert.command import run_on_devices
+from ofa_bert.config import DataConfig, DeviceConfig, SourceConfig, width_label
+from ofa_bert.run_folder import data_settings
+
+GROUPS = (SourceConfig, DataConfig, DeviceConfig)
+NAME = "ofa_bert evaluate"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Read the command line; data flags default to those of the run that made the model."""
+    source = parse_args(NAME, __doc__ or "", GROUPS, argv)[0]
+    defaults = data_settings(source.model_name_or_path)
+    configs = parse_args(NAME, __doc__ or "", GROUPS, argv, defaults)
+    return run_on_devices(configs[-1], __file__, argv, lambda ranks: evaluate(configs))
+
+
+def evaluate(configs: Sequence[Any]) -> None:
+    """Print the metrics of the model, or of each width."""
+    source, data, _ = configs
+    model, _, task = ofa.load_model_and_task(source, data, need_train=False)
+    subnets = {"model": ofa.full_subnet(model.config)}
+    if ofa.is_supernet(Path(source.model_name_or_path)):
+        widths = ofa.load_supernet(Path(source.model_name_or_path)).widths
+        subnets = {f"width {width_label(width)}": subnet for width, subnet in widths.items()}
+    for name, metrics in ofa.evaluate_subnets(model, task.dev, task.metrics, subnets).items():
+        shown = ", ".join(f"{metric} {value:.4f}" for metric, value in metrics.items())
+        print(f"{name}: {shown}")  # noqa: T201

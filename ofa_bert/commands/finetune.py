@@ -1,0 +1,57 @@
+"""Fine-tune a BERT on a task. The result can be a teacher, and a supernet can be made of it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ofa_bert as ofa
+from ofa_bert.arguments import parse_args
+from ofa_bert.command import run_on_devices
+from ofa_bert.config import DataConfig, DeviceConfig, OutputConfig, SourceConfig, TrainConfig
+
+if TYPE_CHECKING:
+    from ofa_bert.distributed import Ranks
+
+logger = logging.getLogger(__name__)
+
+GROUPS = (SourceConfig, DataConfig, OutputConfig, TrainConfig, DeviceConfig)
+SCRIPT = str(Path(__file__).parent.parent / "__main__.py")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Read the command line and run on the devices it names."""
+    configs = parse_args("ofa_bert finetune", __doc__ or "", GROUPS, argv)
+    again = ["finetune", *argv]
+    return run_on_devices(configs[-1], SCRIPT, again, lambda ranks: finetune(configs, ranks))
+
+
+def finetune(configs: Sequence[Any], ranks: Ranks) -> None:
+    """Train on the labels, keep the weights with the best score."""
+    source, data, output, training, _ = configs
+    run_start = time.perf_counter()
+    model, tokenizer, task = ofa.load_model_and_task(source, data, seed=training.seed)
+    folder = ofa.open_run_folder(output, configs, ranks)
+    student = ofa.SubnetStudent(model)
+    objective = ofa.LabelObjective(regression=task.regression)
+
+    def evaluate() -> ofa.Scores:
+        return {"full": ofa.evaluate_model(model, task.dev, task.metrics, ranks=ranks)}
+
+    best = ofa.train(
+        ofa.Parts(student, ofa.NoTeacher(), objective),
+        task.train,
+        training,
+        evaluate=evaluate,
+        checkpoints=folder.checkpoints,
+        metrics_log=folder.metrics_log,
+        ranks=ranks,
+    )
+    if ranks.is_main:
+        ofa.save_model(model, folder.path, tokenizer)
+        folder.finish(ofa.training_results(best, configs, run_start))
+        scores = ", ".join(f"{name} {value:.4f}" for name, value in best.scores["full"].items())
+        print(f"{task.name}: {scores} (step {best.step}), saved in {folder.path}")  # noqa: T201

@@ -1,0 +1,85 @@
+"""Label lines of text with a static graph: one line in, one line ``label<TAB>score`` out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import IO
+
+import ofa_bert as ofa
+from ofa_bert.arguments import parse_args
+from ofa_bert.command import set_up_logging
+from ofa_bert.config import require, setting
+from ofa_bert.errors import InputError
+
+ROWS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """What to label, and with what."""
+
+    model: str = setting(help="directory of a static graph, as export_model.py writes it")
+    input: str = setting("-", help="file of lines; for tasks of two texts a tab between them")
+    batch_size: int = setting(32, help="texts of one forward")
+    precision: str = setting("fp32", help="fp32 or bf16", choices=("fp32", "bf16"))
+    log_level: str = setting(
+        "warning", help="how much to say", choices=("debug", "info", "warning")
+    )
+
+    def __post_init__(self) -> None:
+        require(self.batch_size >= 1, f"batch_size must be at least 1; got {self.batch_size}")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Read the command line and print an answer to each line, in order."""
+    (config,) = parse_args("ofa_bert predict", __doc__ or "", [PredictConfig], argv)
+    set_up_logging(config.log_level)
+    predictor = ofa.Predictor(config.model, precision=config.precision)
+    with open_input(config.input) as file:
+        for texts, pairs in chunks(file, config.input):
+            for answer in predictor.predict(texts, pairs, config.batch_size):
+                label = answer.label if answer.label is not None else f"{answer.score:.6g}"
+                score = "" if answer.label is None else f"\t{answer.score:.4f}"
+                print(f"{label}{score}")  # noqa: T201
+    return 0
+
+
+def open_input(path: str) -> IO[str]:
+    """Open a file of UTF-8 lines, or standard input for ``-``."""
+    try:
+        # newline="\n": other characters that some call line ends belong to the text.
+        source = sys.stdin.fileno() if path == "-" else path
+        return open(source, encoding="utf-8-sig", newline="\n", closefd=path != "-")
+    except OSError as error:
+        raise InputError(f"input {path} cannot be read: {error.strerror}") from None
+
+
+def chunks(file: IO[str], name: str) -> Iterator[tuple[list[str], list[str] | None]]:
+    """Give lines in portions, as texts and, where lines hold a tab, second texts.
+
+    Raises:
+        InputError: if only some lines hold a tab, or the file is not UTF-8.
+    """
+    lines = iter(file)
+    start, paired = 1, None
+    while portion := _next_lines(lines, name, start):
+        for number, line in enumerate(portion, start):
+            paired = "\t" in line if paired is None else paired
+            if line.count("\t") != int(paired):
+                raise InputError(
+                    f"input {name}, line {number}: must hold {int(paired)} tabs as the first line "
+                    f"does; got {line.count(chr(9))}"
+                )
+        start += len(portion)
+        parts = [line.split("\t") for line in portion]
+        yield [part[0] for part in parts], [part[1] for part in parts] if paired else None
+
+
+def _next_lines(lines: Iterator[str], name: str, start: int) -> list[str]:
+    try:
+        return [line.removesuffix("\n").removesuffix("\r") for line in islice(lines, ROWS_AT_ONCE)]
+    except UnicodeDecodeError as error:
+        raise InputError(f"input {name} is not UTF-8 after line {start - 1}: {error}") from None

@@ -1,0 +1,87 @@
+"""Arrays kept on disk under the hash of what they were made from."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+
+logger = logging.getLogger(__name__)
+
+Arrays = dict[str, np.ndarray]
+
+
+def cache_directory() -> Path:
+    """Give the folder of all we keep: ``OFA_BERT_CACHE``, or ``ofa_bert`` in the user's cache."""
+    chosen = os.environ.get("OFA_BERT_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ofa_bert"
+
+
+def cache_key(parts: Iterable[str | None]) -> str:
+    """Hash strings in order (SHA-256); each is led by its length, so that none runs into the next.
+
+    None differs from the empty string.
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        data = b"" if part is None else part.encode()
+        digest.update(b"-" if part is None else b"%d:" % len(data))
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def cached_arrays(key: str, names: Iterable[str], build: Callable[[], Arrays]) -> Arrays:
+    """Read the arrays kept under ``key``, or build and keep them.
+
+    A file that is broken is built anew; one that cannot be written is a warning. Either way the
+    arrays are those of ``build``.
+
+    Args:
+        key: from ``cache_key``.
+        names: of the arrays.
+        build: makes them.
+    """
+    path = cache_directory() / f"{key}.npz"
+    arrays = _read(path, list(names))
+    if arrays is None:
+        arrays = build()
+        _write(path, arrays)
+    return arrays
+
+
+def _read(path: Path, names: list[str]) -> Arrays | None:
+    try:
+        # A pickle could run code; plain arrays cannot.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
+            return {name: kept[name] for name in names}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        logger.info("cache file %s is broken and made anew: %s", path, error)
+        return None
+
+
+def _write(path: Path, arrays: Arrays) -> None:
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Whole or not at all, also when two processes write at once.
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+            temporary = file.name
+            np.savez(file, **arrays)
+        os.replace(temporary, path)
+    except OSError as error:
+        logger.warning("tokens are not cached: cannot write %s (%s)", path, error.strerror or error)
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)

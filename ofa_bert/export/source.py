@@ -1,0 +1,94 @@
+"""What an export takes from the directory of a trained supernet."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from ofa_bert.checkpoint.files import read_json
+from ofa_bert.config import DataConfig, ExportConfig, ModelConfig, width_label
+from ofa_bert.data.batches import evaluation_batches
+from ofa_bert.data.tokenizer import Tokenizer
+from ofa_bert.errors import InputError
+from ofa_bert.export.model_card import CardFacts
+from ofa_bert.export.parity import TokenIds
+from ofa_bert.run_folder import RESULTS
+from ofa_bert.subnet import resolve_widths
+from ofa_bert.supernet import Supernet
+
+logger = logging.getLogger(__name__)
+
+PARITY_ROWS = 32
+
+
+def widths_to_export(supernet: Supernet, config: ExportConfig) -> list[float]:
+    """Choose the widths, widest first; warn of one that was not trained.
+
+    Raises:
+        InputError: if two of them are the same sub-network.
+    """
+    if config.all_widths:
+        return list(supernet.widths)
+    wanted = resolve_widths(supernet.model.config, config.width_mult)
+    for width_mult, subnet in wanted.items():
+        if subnet not in supernet.widths.values():
+            trained = ", ".join(width_label(width) for width in supernet.widths)
+            logger.warning(
+                "width %s was not trained: expect a poor score; trained: %s",
+                width_label(width_mult),
+                trained,
+            )
+    return list(wanted)
+
+
+def parity_rows(
+    data: DataConfig, config: ModelConfig, tokenizer: Tokenizer, num_rows: int = PARITY_ROWS
+) -> list[TokenIds]:
+    """Give padded ids of the first development rows; random ids where there are none to read."""
+    from ofa_bert.data.dataset import load_task
+    from ofa_bert.task import encode_task
+
+    try:
+        texts = load_task(
+            data,
+            need_train=False,
+            known_labels=config.labels,
+            regression=config.is_regression,
+        )
+    except InputError as error:
+        logger.warning("parity is checked on random ids, not on the dev set: %s", error)
+        return [random_ids(config, num_rows, data.max_seq_length)]
+    labels = config.labels or texts.labels
+    rows = next(iter(encode_task(texts, labels, tokenizer, data.max_seq_length).dev.values()))
+    return [
+        (batch.input_ids.numpy(), batch.token_type_ids.numpy())
+        for batch in evaluation_batches(rows.head(num_rows), 8)
+    ]
+
+
+def random_ids(config: ModelConfig, num_rows: int, seq_len: int) -> TokenIds:
+    """Draw ids that are no padding, ``[num_rows, seq_len]``."""
+    generator = np.random.default_rng(0)
+    shape = (num_rows, min(seq_len, config.max_position_embeddings))
+    input_ids = generator.integers(0, config.vocab_size - 1, shape)
+    # Skips the padding id, wherever it is.
+    return input_ids + (input_ids >= config.pad_token_id), np.zeros(shape, "int64")
+
+
+def card_facts(directory: str | Path, width_mult: float) -> CardFacts:
+    """Read what the run's results say of a width; only the source where they say nothing."""
+    directory = Path(directory)
+    if not (directory / RESULTS).exists():
+        return CardFacts(source=directory.name)
+    results = read_json(directory / RESULTS, "results")
+    for row in results.get("widths", []):
+        if abs(row["width_mult"] - width_mult) < 1e-9:
+            return CardFacts(
+                source=directory.name,
+                metrics=row["metrics"],
+                teacher_score=row["teacher_score"],
+                latency_ms=row["latency_ms"],
+            )
+    return CardFacts(source=directory.name)

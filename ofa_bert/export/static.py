@@ -1,0 +1,100 @@
+"""Save a model as a static graph for Paddle Inference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import paddle
+from paddle import nn
+
+import ofa_bert.nn.encoder
+import ofa_bert.subnet
+from ofa_bert.checkpoint.files import write_json
+from ofa_bert.config import require
+from ofa_bert.data.tokenizer import Tokenizer
+from ofa_bert.deploy import DEPLOY_FILE, GRAPH_FILE, INPUT_NAMES, PARAMS_FILE, DeployInfo
+from ofa_bert.export.staging import STATIC, staged
+from ofa_bert.nn.bert import BertForSequenceClassification
+
+# These modules branch on plain numbers only, so tracing them is enough; paddle would rewrite
+# their source, and its rewriting does not know zip(strict=True).
+paddle.jit.ignore_module([ofa_bert.nn.encoder, ofa_bert.subnet])
+
+
+class LogitsOnly(nn.Layer):
+    """A model that answers ``[batch, num_classes]`` logits and finds the padding by itself."""
+
+    def __init__(self, model: BertForSequenceClassification) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: paddle.Tensor, token_type_ids: paddle.Tensor) -> paddle.Tensor:
+        """Classify ``[batch, seq_len]`` ids; positions that hold the padding id are masked."""
+        return self.model(input_ids, token_type_ids).logits
+
+
+def export_static(
+    model: BertForSequenceClassification,
+    directory: str | Path,
+    *,
+    tokenizer: Tokenizer,
+    max_seq_length: int,
+) -> Path:
+    """Write a static graph, the tokenizer's files and ``deploy.json``, all or nothing.
+
+    The graph takes any batch size and any length up to the model's positions.
+
+    Args:
+        model: a plain model; the mode it is in (training or eval) is the same afterwards.
+        directory: new, empty, or an earlier export, which is replaced.
+        tokenizer: what turns texts into the model's ids.
+        max_seq_length: tokens to cut texts to.
+
+    Returns:
+        ``directory``.
+
+    Raises:
+        InputError: if ``max_seq_length`` does not fit the model, or ``directory`` holds
+            something else.
+    """
+    directory = Path(directory)
+    with staged(directory, STATIC) as stage:
+        write_static(model, stage, tokenizer=tokenizer, max_seq_length=max_seq_length)
+    return directory
+
+
+def write_static(
+    model: BertForSequenceClassification,
+    directory: Path,
+    *,
+    tokenizer: Tokenizer,
+    max_seq_length: int,
+) -> None:
+    """Write the files of ``export_static`` one by one into an existing directory."""
+    check_max_seq_length(max_seq_length, model.config.max_position_embeddings)
+    _save_graph(model, directory)
+    tokenizer.save(directory)
+    file_bytes = {name: (directory / name).stat().st_size for name in (GRAPH_FILE, PARAMS_FILE)}
+    info = DeployInfo.from_config(model.config, max_seq_length, file_bytes)
+    write_json(directory / DEPLOY_FILE, info.to_dict())
+
+
+def check_max_seq_length(max_seq_length: int, max_position_embeddings: int) -> None:
+    """Raise ``InputError`` unless texts of ``max_seq_length`` tokens fit the model."""
+    require(
+        3 <= max_seq_length <= max_position_embeddings,
+        f"max_seq_length must be 3 to {max_position_embeddings}, the model's positions; "
+        f"got {max_seq_length}; type --max_seq_length {min(128, max_position_embeddings)}",
+    )
+
+
+def _save_graph(model: BertForSequenceClassification, directory: Path) -> None:
+    was_training = model.training
+    wrapper = LogitsOnly(model)
+    wrapper.eval()
+    specs = [paddle.static.InputSpec([None, None], "int64", name) for name in INPUT_NAMES]
+    try:
+        paddle.jit.save(wrapper, str(directory / Path(GRAPH_FILE).stem), input_spec=specs)
+    finally:
+        if was_training:
+            model.train()

@@ -1,0 +1,244 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ofa_bert.data.readers import Columns, read_examples
+from ofa_bert.data.tokenizer import Tokenizer, load_tokenizer, longest_first
+from ofa_bert.errors import InputError
+from tests.shared_data import shared
+
+VOCAB = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "un",
+    "##aff",
+    "##able",
+    "we",
+    "£",
+    "中",
+    "W",
+]
+
+
+def ids_of(encoded):
+    return [list(row) for row in encoded.input_ids]
+
+
+def types_of(encoded):
+    return [list(row) for row in encoded.token_type_ids]
+
+
+def write_vocab(folder, tokens=VOCAB, end="\n"):
+    (folder / "vocab.txt").write_bytes("".join(token + end for token in tokens).encode())
+    return folder
+
+
+def test_ids_by_hand():
+    encoded = Tokenizer.from_vocab(VOCAB).encode(["We unaffable", "中we£we xyz", ""], None, 16)
+    # A Chinese character and a symbol are words of their own; xyz is unknown.
+    assert ids_of(encoded) == [[2, 8, 5, 6, 7, 3], [2, 10, 8, 9, 8, 1, 3], [2, 3]]
+    assert types_of(encoded) == [[0] * 6, [0] * 7, [0] * 2]
+
+
+def test_pair_ids_by_hand():
+    encoded = Tokenizer.from_vocab(VOCAB).encode(["we", "we we"], ["un un", ""], 16)
+    assert ids_of(encoded) == [[2, 8, 3, 5, 5, 3], [2, 8, 8, 3, 3]]
+    assert types_of(encoded) == [[0, 0, 0, 1, 1, 1], [0, 0, 0, 0, 1]]
+
+
+def test_a_long_text_loses_its_end():
+    encoded = Tokenizer.from_vocab(VOCAB).encode(["we un we un"], None, 4)
+    assert ids_of(encoded) == [[2, 8, 5, 3]]
+
+
+# Each from popping one token at a time with pencil and paper.
+@pytest.mark.parametrize(
+    ("first", "second", "budget", "kept"),
+    [
+        (3, 4, 7, (3, 4)),
+        (5, 5, 9, (5, 4)),
+        (5, 5, 8, (4, 4)),
+        (9, 2, 6, (4, 2)),
+        (2, 9, 6, (2, 4)),
+        (9, 5, 5, (3, 2)),
+        (5, 9, 5, (3, 2)),
+        (0, 9, 4, (0, 4)),
+        (4, 4, 0, (0, 0)),
+    ],
+)
+def test_the_longer_of_a_pair_loses_first(first, second, budget, kept):
+    assert longest_first(first, second, budget) == kept
+
+
+@given(first=st.integers(0, 30), second=st.integers(0, 30), budget=st.integers(0, 40))
+def test_longest_first_is_one_token_at_a_time(first, second, budget):
+    kept, kept_pair = first, second
+    while kept + kept_pair > budget:
+        if kept > kept_pair:
+            kept -= 1
+        else:
+            kept_pair -= 1
+    assert longest_first(first, second, budget) == (kept, kept_pair)
+
+
+def test_a_config_beside_vocab_txt_keeps_case(tmp_path):
+    write_vocab(tmp_path, end="\r\n")
+    assert load_tokenizer(tmp_path).do_lower_case
+    assert ids_of(load_tokenizer(str(tmp_path)).encode(["W"], None, 8)) == [[2, 1, 3]]
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false, "other": 1}')
+    tokenizer = load_tokenizer(tmp_path)
+    assert not tokenizer.do_lower_case
+    assert ids_of(tokenizer.encode(["W"], None, 8)) == [[2, 11, 3]]
+
+
+@pytest.mark.parametrize("do_lower_case", [True, False])
+def test_saving_and_loading_changes_nothing(tmp_path, do_lower_case):
+    tokenizer = Tokenizer.from_vocab(VOCAB, do_lower_case=do_lower_case)
+    tokenizer.save(tmp_path)
+    texts = ["We unaffable £we W", "中"]
+    expected = ids_of(tokenizer.encode(texts, texts, 8))
+    assert ids_of(load_tokenizer(tmp_path).encode(texts, texts, 8)) == expected
+    (tmp_path / "tokenizer.json").unlink()
+    from_vocab = load_tokenizer(str(tmp_path))
+    assert ids_of(from_vocab.encode(texts, texts, 8)) == expected
+    assert from_vocab.do_lower_case == do_lower_case
+    assert (tmp_path / "vocab.txt").read_text("utf-8").splitlines() == VOCAB
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    assert config["tokenizer_class"] == "BertTokenizer"
+
+
+def test_the_saved_json_serves_other_readers_of_tokenizers(tmp_path):
+    from tokenizers import Tokenizer as Backend
+
+    Tokenizer.from_vocab(VOCAB).save(tmp_path)
+    encoding = Backend.from_file(str(tmp_path / "tokenizer.json")).encode("we", "un")
+    assert encoding.ids == [2, 8, 3, 5, 3]
+    assert encoding.type_ids == [0, 0, 0, 1, 1]
+
+
+def test_ids_of_a_vocabulary_with_doubles_and_gaps_stay_where_they_are(tmp_path):
+    tokenizer = Tokenizer.from_vocab([*VOCAB, "", "we", "last"])
+    assert (tokenizer.vocab["we"], tokenizer.vocab["last"], tokenizer.vocab_size) == (13, 14, 15)
+    tokenizer.save(tmp_path)
+    (tmp_path / "tokenizer.json").unlink()
+    assert load_tokenizer(tmp_path).vocab["last"] == 14
+
+
+def test_special_ids_and_vocab():
+    tokenizer = Tokenizer.from_vocab(["un", "[PAD]", "[SEP]", "[CLS]", "[UNK]"])
+    assert tokenizer.pad_token_id == 1
+    assert tokenizer.vocab_size == 5
+    assert tokenizer.vocab == {"un": 0, "[PAD]": 1, "[SEP]": 2, "[CLS]": 3, "[UNK]": 4}
+    assert ids_of(tokenizer.encode(["un"], None, 8)) == [[3, 0, 2]]
+    assert tokenizer.fingerprint != Tokenizer.from_vocab(VOCAB).fingerprint
+
+
+def test_padding_and_truncation_in_a_json_do_not_leak():
+    tokenizer = load_tokenizer(shared("models/all-MiniLM-L6-v2"))
+    assert [len(row) for row in tokenizer.encode(["a", "a " * 300], None, 200).input_ids] == [
+        3,
+        200,
+    ]
+
+
+def test_an_empty_directory_is_an_error(tmp_path):
+    with pytest.raises(InputError, match=r"must hold tokenizer.json or vocab.txt; got .*neither"):
+        load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize("token", ["[PAD]", "[UNK]", "[CLS]", "[SEP]"])
+def test_a_vocabulary_needs_its_special_tokens(tmp_path, token):
+    write_vocab(tmp_path, [t for t in VOCAB if t != token])
+    with pytest.raises(InputError, match=rf"vocabulary must hold .*; got none of \{token}"):
+        load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("tokenizer.json", b"{", r"tokenizer.json must be a tokenizer; got a broken file"),
+        (
+            "tokenizer.json",
+            b'{"model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}}',
+            r"tokenizer.json must hold a WordPiece tokenizer; got WordLevel",
+        ),
+        ("vocab.txt", b"\xff\xfe", r"vocab.txt must be readable UTF-8 text"),
+        ("tokenizer_config.json", b"{", r"tokenizer_config.json must be a JSON object"),
+        ("tokenizer_config.json", b"3", r"tokenizer_config.json must be a JSON object"),
+        (
+            "tokenizer_config.json",
+            b'{"do_lower_case": "no"}',
+            r"do_lower_case in .* must be true or false; got 'no'",
+        ),
+    ],
+)
+def test_broken_files_are_named(tmp_path, name, content, message):
+    write_vocab(tmp_path)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        load_tokenizer(tmp_path)
+
+
+def real_texts(language):
+    if language == "english":
+        path, columns = "data/glue/MRPC/train.tsv", Columns(("#1 String", "#2 String"), "Quality")
+    else:
+        path, columns = "data/chnsenticorp/train.tsv", Columns(("0",), "1")
+    return read_examples(shared(path), columns)
+
+
+# Symbols, accents, controls, ideographs of every block, special tokens and long words.
+ODD_TEXTS = [
+    "£5 a°C ©2020 x²µ ½ ™ 〇 Ø Ʊ Ŋ",
+    "Ünïcödé ﬁ İ ß Ǆ",
+    "zero\u200bwidth \xadsoft\u2028line\x85next\x00nul\ufffd",
+    "漢字\U0002b900\U00020000㐀豈 ひらがな 한국어",
+    "a [MASK] b [SEP]",
+    "x" * 101,
+    "…—“quotes”`^$|~",
+    "😀a🇨🇳b",
+]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::SyntaxWarning")
+@pytest.mark.parametrize("language", ["english", "chinese"])
+@pytest.mark.parametrize("do_lower_case", [True, False])
+def test_ids_are_paddlenlps_on_a_thousand_real_sentences(tmp_path, language, do_lower_case):
+    examples = real_texts(language)
+    vocab = {"english": "bert-base-uncased", "chinese": "bert-base-chinese"}[language]
+    vocab_file = shared(f"data/vocab/{vocab}-vocab.txt")
+    transformers = pytest.importorskip("paddlenlp.transformers")
+    theirs = transformers.BertTokenizer(str(vocab_file), do_lower_case=do_lower_case)
+    (tmp_path / "vocab.txt").write_bytes(vocab_file.read_bytes())
+    config = {"do_lower_case": do_lower_case}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    ours = load_tokenizer(tmp_path)
+    assert_same_ids(ours, theirs, [e.text for e in examples[:1000]] + ODD_TEXTS)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::SyntaxWarning")
+def test_ids_from_a_tokenizer_json_are_paddlenlps_too():
+    texts = [e.text for e in real_texts("english")[1000:2000]]
+    model_dir = shared("models/all-MiniLM-L6-v2")
+    transformers = pytest.importorskip("paddlenlp.transformers")
+    theirs = transformers.BertTokenizer(str(model_dir / "vocab.txt"))
+    assert_same_ids(load_tokenizer(model_dir), theirs, texts + ODD_TEXTS)
+
+
+def assert_same_ids(ours, theirs, texts):
+    """Compare single texts, whole, and each with the next as a pair, mostly cut."""
+    pairs = [*texts[1:], texts[0]]
+    for text_pairs, length in [(None, 512), (pairs, 63)]:
+        found = ours.encode(texts, text_pairs, length)
+        for i, text in enumerate(texts):
+            pair = None if text_pairs is None else text_pairs[i]
+            expected = theirs(text, pair, max_length=length, truncation="longest_first")
+            assert list(found.input_ids[i]) == expected["input_ids"], text
+            assert list(found.token_type_ids[i]) == expected["token_type_ids"], text
