@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import paddle
-from paddle import nn
 
 from ofa_bert.data.batches import Batch
 from ofa_bert.distill import losses
@@ -72,11 +71,8 @@ def _batch_scores(
     loss = loss_fn(output.logits, batch.labels, batch.input_ids.shape[0])
     before = [ffn.before for ffn in output.ffn_activations]
     after = [ffn.after for ffn in output.ffn_activations]
-    # paddle.grad, not backward(): nothing stays in .grad to be added to the next batch's. The
-    # parameters of LayerNorms are asked for as well: where they are frozen or not asked for,
-    # paddle 3.3.1 on the CPU gives a wrong gradient of the LayerNorm's input.
-    norms = [p for layer in _norms(model) for p in layer.parameters()]
-    grads = paddle.grad(loss, [*head_mask, *before, *after, *norms])
+    # paddle.grad, not backward(): nothing stays in .grad to be added to the next batch's.
+    grads = paddle.grad(loss, [*head_mask, *before, *after])
     num_layers = len(head_mask)
     for layer in range(num_layers):
         yield (
@@ -90,19 +86,14 @@ def _batch_scores(
 def _frozen_in_eval_mode(model: BertForSequenceClassification) -> Iterator[None]:
     """Spare the gradients of weights while scoring; a third of the work."""
     was_training = model.training
-    norms = {id(p) for layer in _norms(model) for p in layer.parameters()}
-    changed = [p for p in model.parameters() if p.stop_gradient is (id(p) in norms)]
+    trained = [p for p in model.parameters() if not p.stop_gradient]
     model.eval()
-    for parameter in changed:
-        parameter.stop_gradient = not parameter.stop_gradient
+    for parameter in trained:
+        parameter.stop_gradient = True
     try:
         yield
     finally:
-        for parameter in changed:
-            parameter.stop_gradient = not parameter.stop_gradient
+        for parameter in trained:
+            parameter.stop_gradient = False
         if was_training:
             model.train()
-
-
-def _norms(model: nn.Layer) -> list[nn.LayerNorm]:
-    return [layer for layer in model.sublayers() if isinstance(layer, nn.LayerNorm)]

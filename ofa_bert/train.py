@@ -19,6 +19,7 @@ from ofa_bert.distill.protocols import Objective, Student, Teacher
 from ofa_bert.distributed import ALONE, Ranks, sum_gradients
 from ofa_bert.errors import InputError
 from ofa_bert.metrics_log import MetricsLog
+from ofa_bert.nn.dropout import reseed
 from ofa_bert.optimizer import StepPlan, learning_rate, make_optimizer, plan_steps
 from ofa_bert.scores import Best, Scores
 
@@ -114,7 +115,7 @@ def train_step(
 ) -> Terms:
     """Take one optimizer step with the summed gradients of every sub-network."""
     parts.student.model.train()
-    paddle.seed(_seed_of(config.seed, step, ranks.rank))
+    reseed(parts.student.model, _seed_of(config.seed, step, ranks.rank))
     sums: dict[str, dict[str, paddle.Tensor]] = {}
     for batch in micro_batches:
         teacher_output = parts.teacher(batch)  # once per batch, not once per width

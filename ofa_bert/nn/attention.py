@@ -6,6 +6,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+from ofa_bert.nn.dropout import Dropout
 from ofa_bert.nn.linear import ElasticLinear
 
 
@@ -20,7 +21,7 @@ class SelfAttention(nn.Layer):
         super().__init__()
         self.num_heads = num_heads
         self.head_dim = head_dim
-        self.dropout = dropout
+        self.dropout = Dropout(dropout)
         width = num_heads * head_dim
         self.q_proj = ElasticLinear(hidden_size, width)
         self.k_proj = ElasticLinear(hidden_size, width)
@@ -53,7 +54,7 @@ class SelfAttention(nn.Layer):
         key = self._split(self.k_proj(x, width), num_heads)
         value = self._split(self.v_proj(x, width), num_heads)
         scores = paddle.matmul(query, key, transpose_y=True) + attention_bias
-        probs = F.dropout(F.softmax(scores), self.dropout, training=self.training)
+        probs = self.dropout(F.softmax(scores))
         if head_mask is not None:
             probs = probs * head_mask.reshape([1, -1, 1, 1])
         context = paddle.matmul(probs, value).transpose([0, 2, 1, 3])

@@ -13,7 +13,9 @@ import paddle
 from paddle import nn
 
 from ofa_bert.config import ModelConfig
+from ofa_bert.nn.dropout import Dropout
 from ofa_bert.nn.encoder import Encoder, EncoderOutput, FFNActivations
+from ofa_bert.nn.layer_norm import LayerNorm
 from ofa_bert.subnet import Subnet, check_subnet, full_subnet
 
 MASKED = -1e4  # Added to a masked score: exp underflows to 0, and bf16 can hold it.
@@ -40,8 +42,8 @@ class Embeddings(nn.Layer):
         self.word_embeddings = nn.Embedding(config.vocab_size, hidden_size)
         self.position_embeddings = nn.Embedding(config.max_position_embeddings, hidden_size)
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, hidden_size)
-        self.layer_norm = nn.LayerNorm(hidden_size, epsilon=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.layer_norm = LayerNorm(hidden_size, epsilon=config.layer_norm_eps)
+        self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, input_ids: paddle.Tensor, token_type_ids: paddle.Tensor) -> paddle.Tensor:
         """Embed ``[batch, seq_len]`` ids as ``[batch, seq_len, hidden_size]``."""
@@ -97,7 +99,7 @@ class BertForSequenceClassification(nn.Layer):
         super().__init__()
         self.config = config
         self.bert = BertModel(config)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
         self.classifier = nn.Linear(config.hidden_size, config.num_classes)
 
     def forward(

@@ -11,6 +11,8 @@ from paddle import nn
 
 from ofa_bert.config import ModelConfig
 from ofa_bert.nn.attention import SelfAttention
+from ofa_bert.nn.dropout import Dropout
+from ofa_bert.nn.layer_norm import LayerNorm
 from ofa_bert.nn.linear import ElasticLinear
 from ofa_bert.subnet import Subnet
 
@@ -52,9 +54,9 @@ class EncoderLayer(nn.Layer):
         )
         self.linear1 = ElasticLinear(hidden_size, num_neurons)
         self.linear2 = ElasticLinear(num_neurons, hidden_size)
-        self.norm1 = nn.LayerNorm(hidden_size, epsilon=eps)
-        self.norm2 = nn.LayerNorm(hidden_size, epsilon=eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.norm1 = LayerNorm(hidden_size, epsilon=eps)
+        self.norm2 = LayerNorm(hidden_size, epsilon=eps)
+        self.dropout = Dropout(config.hidden_dropout_prob)
         self.activation = ACTIVATIONS[config.hidden_act]
 
     def forward(

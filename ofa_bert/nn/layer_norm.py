@@ -1,0 +1,64 @@
+"""LayerNorm with a faster backward on the CPU, and a right one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+from paddle.autograd import PyLayer
+
+from ofa_bert.nn.placement import column_sums, trains_on_cpu
+
+
+class LayerNorm(nn.LayerNorm):
+    """``paddle.nn.LayerNorm`` over the last axis, same parameters and names.
+
+    Paddle 3.3.1's CPU kernel gives a wrong gradient of the input when the weight's gradient is
+    not asked for (frozen weights, or ``paddle.grad`` of something else); ours does not.
+    """
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """Normalise ``[..., hidden_size]``."""
+        if trains_on_cpu(x):
+            return _LayerNorm.apply(x, self.weight, self.bias, self._epsilon)
+        return F.layer_norm(x, [x.shape[-1]], self.weight, self.bias, self._epsilon)
+
+
+class _LayerNorm(PyLayer):
+    """``y = (x - mean) / sqrt(var + eps) * w + b`` (arXiv:1607.06450 §3)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: paddle.Tensor, weight: paddle.Tensor, bias: paddle.Tensor, epsilon: float
+    ) -> paddle.Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.epsilon = epsilon
+        ctx.needed = [not tensor.stop_gradient for tensor in (x, weight, bias)]
+        return F.layer_norm(x, [x.shape[-1]], weight, bias, epsilon)
+
+    @staticmethod
+    def backward(ctx: Any, grad: paddle.Tensor) -> tuple[paddle.Tensor | None, ...]:
+        x, weight = ctx.saved_tensor()
+        size = x.shape[-1]
+        shape, x, grad = x.shape, x.reshape([-1, size]), grad.reshape([-1, size])
+        # Row means as products with this column: paddle reduces with one thread.
+        mean_of = paddle.full([size, 1], 1.0 / size, x.dtype)
+        centred = x - paddle.matmul(x, mean_of)
+        scale = paddle.rsqrt(paddle.matmul(centred * centred, mean_of) + ctx.epsilon)
+        normed = centred * scale
+        by_row = grad * normed
+        grad_normed = grad * weight
+        needs_x, needs_weight, needs_bias = ctx.needed
+        grad_x = None
+        if needs_x:
+            # d normed / d x: what changes the mean or the variance of a row has no effect.
+            along = paddle.matmul(by_row * weight, mean_of)
+            grad_x = (grad_normed - paddle.matmul(grad_normed, mean_of) - normed * along) * scale
+            grad_x = grad_x.reshape(shape)
+        return (
+            grad_x,
+            column_sums(by_row) if needs_weight else None,
+            column_sums(grad) if needs_bias else None,
+        )
