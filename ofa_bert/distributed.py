@@ -25,6 +25,9 @@ class Ranks:
         return self.rank == 0
 
 
+Terms = dict[str, dict[str, float]]
+"""Loss terms of each sub-network, by name."""
+
 ALONE = Ranks()
 """A process that trains by itself."""
 
@@ -67,6 +70,27 @@ def sum_gradients(parameters: Sequence[paddle.Tensor], ranks: Ranks) -> None:
     pieces = paddle.split(flat, [p.size for p in parameters])
     for parameter, piece in zip(parameters, pieces, strict=True):
         parameter.grad = piece.reshape(parameter.shape)
+
+
+def sum_terms(terms: Terms, ranks: Ranks) -> Terms:
+    """Add up the loss terms of all processes; each holds its rows' part of the step's mean."""
+    if ranks.size == 1:
+        return terms
+    parts: list[Terms] = []
+    paddle.distributed.all_gather_object(parts, terms)
+    total: Terms = {}
+    for part in parts:
+        for name, values in part.items():
+            sums = total.setdefault(name, {})
+            for term, value in values.items():
+                sums[term] = sums.get(term, 0.0) + value
+    return total
+
+
+def wait_for_all(ranks: Ranks) -> None:
+    """Wait until every process is here."""
+    if ranks.size > 1:
+        paddle.distributed.barrier()
 
 
 def gather_rows(values: np.ndarray, indices: np.ndarray, ranks: Ranks) -> np.ndarray:

@@ -92,6 +92,11 @@ def open_run_folder(output: OutputConfig, configs: Sequence[Any], ranks: Ranks) 
     folder = Path(output.output_dir)
     if ranks.is_main:
         _prepare(folder, output, resolved(configs))
+    if ranks.size > 1:
+        from ofa_bert.distributed import wait_for_all
+
+        # Another process must not resume from what the main one is about to remove.
+        wait_for_all(ranks)
     return RunFolder(folder)
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 from dataclasses import dataclass
 
-from ofa_bert.checkpoint.load import load_model
+from ofa_bert.checkpoint.load import load_config, load_model
 from ofa_bert.config import DataConfig, ModelConfig, SourceConfig, SupernetConfig
 from ofa_bert.data.dataset import TaskData, check_labels, load_task
 from ofa_bert.data.encoded import EncodedDataset, encode_examples
@@ -45,7 +45,13 @@ def load_model_and_task(
         InputError: if anything is missing or malformed, the labels differ, or texts may be
             longer than the network's positions.
     """
-    texts = load_task(data, need_train=need_train)
+    known = None if need_train else load_config(source.model_name_or_path)
+    texts = load_task(
+        data,
+        need_train=need_train,
+        known_labels=known.labels if known else (),
+        regression=bool(known and known.is_regression),
+    )
     num_classes = max(1, len(texts.labels))
     model = load_model(source.model_name_or_path, num_classes=num_classes, seed=seed)
     tokenizer = load_tokenizer(source.model_name_or_path)

@@ -16,7 +16,7 @@ from ofa_bert.config import TrainConfig
 from ofa_bert.data.batches import Batch, steps_per_epoch, training_steps
 from ofa_bert.data.encoded import EncodedDataset
 from ofa_bert.distill.protocols import Objective, Student, Teacher
-from ofa_bert.distributed import ALONE, Ranks, sum_gradients
+from ofa_bert.distributed import ALONE, Ranks, Terms, sum_gradients, sum_terms
 from ofa_bert.errors import InputError
 from ofa_bert.metrics_log import MetricsLog
 from ofa_bert.nn.dropout import reseed
@@ -24,9 +24,6 @@ from ofa_bert.optimizer import StepPlan, learning_rate, make_optimizer, plan_ste
 from ofa_bert.scores import Best, Scores
 
 logger = logging.getLogger(__name__)
-
-Terms = dict[str, dict[str, float]]
-"""Loss terms of each sub-network, by name."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ def train(
     metrics_log: MetricsLog | None = None,
     ranks: Ranks = ALONE,
 ) -> Best:
-    """Train every sub-network of a student, and leave it with its best weights.
+    """Train every sub-network of a student; in the main process, end with its best weights.
 
     Everything random in step ``n`` is a function of the seed and ``n`` alone, so a resumed run
     goes on exactly as the one that was stopped.
@@ -87,7 +84,7 @@ def train(
         optimizer.set_lr(learning_rate(step - 1, plan, config.learning_rate))
         terms = train_step(parts, micro_batches, optimizer, config, step, ranks)
         _check_finite(terms, step, micro_batches)
-        tokens = sum(batch.num_tokens for batch in micro_batches)
+        tokens = micro_batches[0].step_tokens if micro_batches else 0
         metrics_log.add(terms, tokens, time.perf_counter() - step_start)
         bar.update()
         if step % config.logging_steps == 0 and ranks.is_main:
@@ -101,7 +98,8 @@ def train(
                 checkpoints.save(step, model, optimizer, improved, is_best=improved.step == step)
             best = improved
     bar.close()
-    checkpoints.load_best(model)
+    if ranks.is_main:
+        checkpoints.load_best(model)
     return best
 
 
@@ -129,7 +127,8 @@ def train_step(
     sum_gradients(parts.parameters(), ranks)
     optimizer.step()
     optimizer.clear_grad()
-    return {name: {t: v.item() for t, v in terms.items()} for name, terms in sums.items()}
+    terms = {name: {t: v.item() for t, v in values.items()} for name, values in sums.items()}
+    return sum_terms(terms, ranks)
 
 
 def _steps_from(
