@@ -45,6 +45,7 @@ _HOME = {
         "load_supernet",
         "make_supernet",
         "save_supernet",
+        "trained_widths",
     ),
     "ofa_bert.scores": ("Best", "Scores"),
     "ofa_bert.results": (

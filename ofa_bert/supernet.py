@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import paddle
 from ofa_bert.checkpoint.files import read_json, write_json
 from ofa_bert.checkpoint.load import load_model
 from ofa_bert.checkpoint.save import save_model
+from ofa_bert.config import ModelConfig
 from ofa_bert.data.tokenizer import Tokenizer
 from ofa_bert.errors import InputError
 from ofa_bert.export.extract import extract
@@ -82,7 +84,7 @@ def save_supernet(supernet: Supernet, directory: Path, tokenizer: Tokenizer) -> 
     )
 
 
-def is_supernet(directory: Path) -> bool:
+def is_supernet(directory: str | Path) -> bool:
     """Tell a supernet's directory from a plain model's."""
     return (Path(directory) / SUPERNET).exists()
 
@@ -91,7 +93,7 @@ def load_supernet(directory: str | Path) -> Supernet:
     """Read what ``save_supernet`` wrote.
 
     Raises:
-        InputError: if the directory holds no supernet.
+        InputError: if the directory holds no supernet, or one that is damaged.
     """
     directory = Path(directory)
     if directory.is_dir() and not is_supernet(directory):
@@ -100,18 +102,34 @@ def load_supernet(directory: str | Path) -> Supernet:
             "make one with run_glue_ofa.py --output_dir"
         )
     model = load_model(str(directory))
-    described = read_json(directory / SUPERNET, "supernet description")
-    try:
+    with _described(directory) as described:
         return Supernet(
             model=model,
             widths=resolve_widths(model.config, described["width_mult_list"]),
             importance=Importance(**_arrays(described["importance"])),
             permutation=Permutation(**_arrays(described["permutation"])),
         )
+
+
+def trained_widths(directory: str | Path, config: ModelConfig) -> dict[float, Subnet]:
+    """Read only the widths that a supernet was trained for, widest first.
+
+    Raises:
+        InputError: if they cannot be read.
+    """
+    with _described(Path(directory)) as described:
+        return resolve_widths(config, described["width_mult_list"])
+
+
+@contextmanager
+def _described(directory: Path) -> Iterator[dict[str, Any]]:
+    """Give the contents of supernet.json; what does not fit them is the file's fault."""
+    path = directory / SUPERNET
+    described = read_json(path, "supernet description")
+    try:
+        yield described
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{directory / SUPERNET} is not as run_glue_ofa.py writes it: {error}"
-        ) from None
+        raise InputError(f"{path} is not as run_glue_ofa.py writes it: {error}") from None
 
 
 def _lists(orders: Importance | Permutation) -> dict[str, Any]:

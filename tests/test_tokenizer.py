@@ -242,3 +242,24 @@ def assert_same_ids(ours, theirs, texts):
             expected = theirs(text, pair, max_length=length, truncation="longest_first")
             assert list(found.input_ids[i]) == expected["input_ids"], text
             assert list(found.token_type_ids[i]) == expected["token_type_ids"], text
+
+
+@pytest.mark.filterwarnings("ignore")  # paddlenlp's import
+def test_a_hub_name_finds_the_vocabulary_and_its_case_in_the_cache_of_paddlenlp(
+    tmp_path, monkeypatch
+):
+    download = pytest.importorskip("paddlenlp.utils.download")
+    vocab = tmp_path / "bert-base-cased-vocab.txt"
+    vocab.write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\nCat\ncat\n")
+    asked = []
+
+    def find(name, filenames, **_):
+        asked.append((name, filenames[0].rsplit("/", 1)[-1]))
+        return str(vocab)
+
+    monkeypatch.setattr(download, "resolve_file_path", find)
+    monkeypatch.chdir(tmp_path)
+    tokenizer = load_tokenizer("bert-base-cased")
+    assert asked == [("bert-base-cased", "bert-base-cased-vocab.txt")]
+    # [CLS] Cat cat [SEP]: a cased model keeps them apart.
+    assert tokenizer.encode(["Cat cat"], None, 8).input_ids[0].tolist() == [2, 4, 5, 3]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from ofa_bert.checkpoint.weights import READERS
 from ofa_bert.errors import InputError
 
 HUB_NAME = r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?"
+VOCAB_FILE = "vocab.txt"
 TIMEOUT_SECONDS = 5.0
 
 
@@ -32,21 +35,52 @@ def fetch(name: str) -> tuple[dict[str, Any], Path]:
     Raises:
         InputError: if paddlenlp is not installed, or the hub has no such model or is not reached.
     """
+    _need_paddlenlp(name)
+    from paddlenlp.transformers import BertModel
+
+    with _one_line_errors(name):
+        known = BertModel.pretrained_init_configuration.get(name)
+        weights = [*READERS]
+        if known is None:
+            known = read_json(_cached(name, [CONFIG_FILE, OLD_CONFIG_FILE]), "model config")
+        else:
+            weights = [BertModel.pretrained_resource_files_map["model_state"][name]]
+        return dict(known), _cached(name, weights)
+
+
+def fetch_vocab(name: str) -> tuple[Path, dict[str, Any]]:
+    """Download a model's vocabulary unless paddlenlp's cache has it.
+
+    Returns:
+        Its vocab.txt in the cache, and what paddlenlp says of lower-casing, if anything.
+
+    Raises:
+        InputError: as ``fetch``.
+    """
+    _need_paddlenlp(name)
+    from paddlenlp.transformers import BertTokenizer
+
+    with _one_line_errors(name):
+        known = BertTokenizer.pretrained_init_configuration.get(name)
+        if known is None:
+            return _cached(name, [VOCAB_FILE]), {}
+        return _cached(name, [BertTokenizer.pretrained_resource_files_map["vocab_file"][name]]), {
+            key: known[key] for key in ("do_lower_case",) if key in known
+        }
+
+
+def _need_paddlenlp(name: str) -> None:
     if importlib.util.find_spec("paddlenlp") is None:
         raise InputError(
             f"model {name!r} must be a directory, and there is none; to look for it on the hub "
             "too: pip install 'ofa_bert[paddlenlp]'"
         )
-    from paddlenlp.transformers import BertModel
 
-    known = BertModel.pretrained_init_configuration.get(name)
-    weights = (
-        [BertModel.pretrained_resource_files_map["model_state"][name]] if known else [*READERS]
-    )
+
+@contextmanager
+def _one_line_errors(name: str) -> Iterator[None]:
     try:
-        if known is None:
-            known = read_json(_cached(name, [CONFIG_FILE, OLD_CONFIG_FILE]), "model config")
-        return dict(known), _cached(name, weights)
+        yield
     except InputError:
         raise
     except Exception as error:  # paddlenlp lets through whatever its downloaders raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import ofa_bert as ofa
@@ -29,8 +28,8 @@ def evaluate(configs: Sequence[Any]) -> None:
     source, data, _ = configs
     model, _, task = ofa.load_model_and_task(source, data, need_train=False)
     subnets = {"model": ofa.full_subnet(model.config)}
-    if ofa.is_supernet(Path(source.model_name_or_path)):
-        widths = ofa.load_supernet(Path(source.model_name_or_path)).widths
+    if ofa.is_supernet(source.model_name_or_path):
+        widths = ofa.trained_widths(source.model_name_or_path, model.config)
         subnets = {f"width {width_label(width)}": subnet for width, subnet in widths.items()}
     for name, metrics in ofa.evaluate_subnets(model, task.dev, task.metrics, subnets).items():
         shown = ", ".join(f"{metric} {value:.4f}" for metric, value in metrics.items())

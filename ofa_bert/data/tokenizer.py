@@ -13,6 +13,7 @@ import numpy as np
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors
 from tokenizers import Tokenizer as Backend
 
+from ofa_bert.checkpoint.hub import fetch_vocab, is_hub_name
 from ofa_bert.data.ragged import Ragged
 from ofa_bert.errors import InputError
 
@@ -184,7 +185,7 @@ class Tokenizer:
 
 
 def load_tokenizer(directory: str | Path) -> Tokenizer:
-    """Read a tokenizer from a directory: tokenizer.json, or else vocab.txt.
+    """Read a tokenizer from a directory: tokenizer.json, or else vocab.txt; or by its hub name.
 
     With vocab.txt, ``do_lower_case``, ``strip_accents`` and ``tokenize_chinese_chars`` are those of
     tokenizer_config.json where it says them; texts are lower-cased by default. Either way a symbol
@@ -194,6 +195,9 @@ def load_tokenizer(directory: str | Path) -> Tokenizer:
         InputError: if neither file is there, one is broken or no WordPiece, or a special token is
             missing.
     """
+    if not Path(directory).exists() and is_hub_name(str(directory)):
+        vocab, options = fetch_vocab(str(directory))
+        return Tokenizer.from_vocab(_read_vocab(vocab), **options)
     directory = Path(directory)
     if (directory / TOKENIZER_FILE).is_file():
         return Tokenizer(_read_backend(directory / TOKENIZER_FILE))
@@ -203,8 +207,7 @@ def load_tokenizer(directory: str | Path) -> Tokenizer:
             "which holds neither; copy the file the model was trained with there"
         )
     return Tokenizer.from_vocab(
-        _read_text(directory / VOCAB_FILE).removesuffix("\n").split("\n"),
-        **_read_options(directory / CONFIG_FILE),
+        _read_vocab(directory / VOCAB_FILE), **_read_options(directory / CONFIG_FILE)
     )
 
 
@@ -268,6 +271,10 @@ def _read_options(path: Path) -> dict[str, Any]:
         if not isinstance(value, bool) and not (name == "strip_accents" and value is None):
             raise InputError(f"{name} in {path} must be true or false; got {value!r}")
     return options
+
+
+def _read_vocab(path: Path) -> list[str]:
+    return _read_text(path).removesuffix("\n").split("\n")
 
 
 def _read_text(path: Path) -> str:
