@@ -2,13 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint lock clean
+.PHONY: demo test lint lock results clean
 
 demo: .venv/.installed
 	$(BIN)/python -m ofa_bert demo --output_dir out/demo --overwrite_output_dir
 
 test: .venv/.installed lint
 	$(BIN)/python -m pytest
+
+# The tables of docs/results.md; see benchmarks/real_data.sh for what it needs.
+results: .venv/.installed
+	benchmarks/real_data.sh
 
 lint: .venv/.installed
 	$(BIN)/ruff check .
