@@ -7,6 +7,8 @@ paddle takes seconds and must wait until threads and math library are set (see `
 from __future__ import annotations
 
 import importlib
+import sys
+import types
 from typing import Any
 
 __version__ = "0.1.0"
@@ -69,6 +71,18 @@ _HOME = {
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = sorted(_MODULE_OF)
+
+
+class _Package(types.ModuleType):
+    """A package whose public names win over its modules of the same name: train, reorder."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # The import system sets each module here as it is imported.
+        if not (name in _MODULE_OF and isinstance(value, types.ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

@@ -52,23 +52,33 @@ def run_on_devices(
     from ofa_bert import distributed
 
     ranks = distributed.launched_ranks()
-    device, num_processes = runtime.choose_device(config.device, config.n_gpu)
-    if num_processes > 1 and ranks.size == 1:
-        return distributed.launch(script, argv, device, num_processes)
+    if ranks.size > 1:
+        device = distributed.launched_device(config.device, config.n_gpu)
+    else:
+        device, num_processes = runtime.choose_device(config.device, config.n_gpu)
+        if num_processes > 1:
+            return distributed.launch(script, argv, device, num_processes)
     logger.info("device %s, %s", device, runtime.describe())
-    paddle.set_device(f"gpu:{ranks.rank}" if device == "gpu" else device)
+    paddle.set_device(device)
     distributed.join(ranks)
     body(ranks)
     return 0
 
 
 def set_up_logging(level: str) -> None:
-    """Log to standard error, with times."""
+    """Log to standard error, with times, above any progress bar."""
+    from tqdm import tqdm
+
+    class AboveTheBar(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            tqdm.write(self.format(record), file=sys.stderr)
+
     logging.basicConfig(
         level=level.upper(),
         format="%(asctime)s %(levelname)s %(message)s",
         datefmt="%H:%M:%S",
         force=True,
+        handlers=[AboveTheBar()],
     )
     for noisy in ("matplotlib", "urllib3", "filelock"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

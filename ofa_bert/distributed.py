@@ -40,6 +40,17 @@ def launched_ranks() -> Ranks:
     )
 
 
+def launched_device(device: str | None, n_gpu: int | None) -> str:
+    """Give the device that ``paddle.distributed.launch`` meant for this process.
+
+    The launcher may hide the other processes' GPUs, so they are not counted here.
+    """
+    on_cpu = device == "cpu" or (device is None and n_gpu == 0)
+    if on_cpu or not paddle.is_compiled_with_cuda():
+        return "cpu"
+    return f"gpu:{paddle.distributed.ParallelEnv().device_id}"
+
+
 def join(ranks: Ranks) -> None:
     """Meet the other processes, if there are any."""
     if ranks.size > 1:

@@ -61,9 +61,10 @@ class MetricsLog:
         return line
 
     def rewind(self, step: int) -> None:
-        """Drop lines after ``step``: a resumed run writes them again."""
+        """Drop lines after ``step``, and one torn by a kill: a resumed run writes them again."""
         if self.path is None or not self.path.exists():
             return
         lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if json.loads(line)["step"] <= step]
+        whole = [line for line in lines if line.endswith("\n")]
+        kept = [line for line in whole if json.loads(line)["step"] <= step]
         self.path.write_text("".join(kept), encoding="utf-8")

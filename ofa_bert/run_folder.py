@@ -103,6 +103,12 @@ def open_run_folder(output: OutputConfig, configs: Sequence[Any], ranks: Ranks) 
 def _prepare(folder: Path, output: OutputConfig, settings: dict[str, Any]) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"output_dir {folder} is a file; name a directory")
+    source = settings.get("model_name_or_path")
+    if source and folder.resolve() == Path(source).resolve():
+        raise InputError(
+            f"output_dir must not be the directory of the model; got {folder} for both; "
+            "name another directory"
+        )
     if output.resume:
         _check_resumable(folder, settings)
         return

@@ -39,8 +39,9 @@ class SelfAttention(nn.Layer):
 
         Args:
             x: ``[batch, seq_len, hidden_size]``.
-            attention_bias: added to the scores, ``[batch, 1, 1, seq_len]``; very negative where
-                a position must not be seen.
+            attention_bias: added to the scores, ``[batch, 1, 1, seq_len]`` or already
+                ``[batch, num_heads, seq_len, seq_len]``; very negative where a position must not
+                be seen.
             num_heads: how many of the first heads to use; default all.
             head_mask: ``[num_heads]``, multiplies the attention probabilities of each head.
 

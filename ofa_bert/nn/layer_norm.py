@@ -16,7 +16,8 @@ class LayerNorm(nn.LayerNorm):
     """``paddle.nn.LayerNorm`` over the last axis, same parameters and names.
 
     Paddle 3.3.1's CPU kernel gives a wrong gradient of the input when the weight's gradient is
-    not asked for (frozen weights, or ``paddle.grad`` of something else); ours does not.
+    not asked for. Ours is right where weights are frozen; ``paddle.grad`` past trainable ones
+    that it is not asked for raises paddle's ValueError.
     """
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
