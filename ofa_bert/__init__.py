@@ -7,8 +7,6 @@ paddle takes seconds and must wait until threads and math library are set (see `
 from __future__ import annotations
 
 import importlib
-import sys
-import types
 from typing import Any
 
 __version__ = "0.1.0"
@@ -40,7 +38,7 @@ _HOME = {
     "ofa_bert.task": ("EncodedTask", "encode_task", "importance_rows", "load_model_and_task"),
     "ofa_bert.run_folder": ("RunFolder", "open_run_folder"),
     "ofa_bert.importance": ("Importance", "score_importance"),
-    "ofa_bert.reorder": ("Permutation", "importance_order", "reorder"),
+    "ofa_bert.reordering": ("Permutation", "importance_order", "reorder"),
     "ofa_bert.supernet": (
         "Supernet",
         "is_supernet",
@@ -62,7 +60,7 @@ _HOME = {
     "ofa_bert.distill.objective": ("DistillObjective", "LabelObjective"),
     "ofa_bert.distill.student": ("SubnetStudent", "width_student"),
     "ofa_bert.distill.teacher": ("ModelTeacher", "NoTeacher"),
-    "ofa_bert.train": ("Parts", "train"),
+    "ofa_bert.training": ("Parts", "train"),
     "ofa_bert.evaluate": ("evaluate_model", "evaluate_subnets", "predict_logits"),
     "ofa_bert.export.extract": ("extract",),
     "ofa_bert.export.static": ("export_static",),
@@ -71,18 +69,6 @@ _HOME = {
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = sorted(_MODULE_OF)
-
-
-class _Package(types.ModuleType):
-    """A package whose public names win over its modules of the same name: train, reorder."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        # The import system sets each module here as it is imported.
-        if not (name in _MODULE_OF and isinstance(value, types.ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

@@ -280,7 +280,7 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
-    """How hard each part of the teacher pulls (DynaBERT, arXiv:2004.04037 §2.2)."""
+    """How hard each part of the teacher pulls (DynaBERT, arXiv:2004.04037 §2.1)."""
 
     lambda_logit: float = setting(1.0, help="weight of the loss on the logits")
     lambda_rep: float = setting(0.1, help="weight of the loss on embeddings and hidden states")

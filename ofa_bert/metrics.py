@@ -35,7 +35,7 @@ def compute_metrics(
 
 
 def score(metrics: Mapping[str, float]) -> float:
-    """Give the mean of a task's metrics, GLUE's convention (arXiv:1804.07461 §4)."""
+    """Give the mean of a task's metrics, GLUE's convention (arXiv:1804.07461 §3.4)."""
     return float(np.mean(list(metrics.values())))
 
 

@@ -21,7 +21,7 @@ from ofa_bert.errors import InputError
 from ofa_bert.export.extract import extract
 from ofa_bert.importance import Importance
 from ofa_bert.nn.bert import BertForSequenceClassification
-from ofa_bert.reorder import Permutation, importance_order, reorder
+from ofa_bert.reordering import Permutation, importance_order, reorder
 from ofa_bert.subnet import Subnet, full_subnet, resolve_widths, subnet_at_width
 
 SUPERNET = "supernet.json"

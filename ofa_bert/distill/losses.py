@@ -20,7 +20,7 @@ def hidden_mse(
 ) -> paddle.Tensor:
     """Mean squared difference of two hidden states over the positions that hold a token.
 
-    ``sum_t m_t |s_t - t_t|^2 / (num_tokens * hidden_size)`` (DynaBERT, arXiv:2004.04037 §2.2,
+    ``sum_t m_t |s_t - t_t|^2 / (num_tokens * hidden_size)`` (DynaBERT, arXiv:2004.04037 §2.1,
     which also counts padding; we do not).
 
     Args:
@@ -38,7 +38,7 @@ def soft_cross_entropy(
 ) -> paddle.Tensor:
     """Cross entropy of the student's class probabilities under the teacher's.
 
-    ``-sum_c softmax(t)_c log softmax(s)_c`` per example (arXiv:2004.04037 §2.2), temperature 1.
+    ``-sum_c softmax(t)_c log softmax(s)_c`` per example (arXiv:2004.04037 §2.1), temperature 1.
 
     Args:
         student_logits: ``[batch, num_classes]``.

@@ -29,7 +29,7 @@ class LabelObjective:
 
 
 class DistillObjective:
-    """Learn the teacher's logits, embeddings and hidden states (DynaBERT, arXiv:2004.04037 §2.2).
+    """Learn the teacher's logits, embeddings and hidden states (DynaBERT, arXiv:2004.04037 §2.1).
 
     ``lambda_logit * KL(teacher || student)`` (squared error for a regression) plus
     ``lambda_rep * sum of hidden_mse`` over the embeddings and every layer of the sub-network,

@@ -15,7 +15,7 @@ from ofa_bert.export.extract import extract
 from ofa_bert.metrics_log import MetricsLog
 from ofa_bert.optimizer import make_optimizer
 from ofa_bert.subnet import full_subnet, resolve_widths
-from ofa_bert.train import Parts, train, train_step
+from ofa_bert.training import Parts, train, train_step
 from tests.oracles import adamw, bert_of, log_softmax, softmax, weights_of
 from tests.tiny import randomise, tiny_config, tiny_dataset, tiny_model
 

@@ -4,7 +4,7 @@ import pytest
 
 from ofa_bert.errors import InputError
 from ofa_bert.importance import Importance
-from ofa_bert.reorder import Permutation, importance_order, reorder
+from ofa_bert.reordering import Permutation, importance_order, reorder
 from tests.oracles import weights_of
 from tests.tiny import tiny_batch, tiny_config, tiny_model
 

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ofa_bert.config import TrainConfig
+from ofa_bert.optimizer import StepPlan, learning_rate, make_optimizer, plan_steps
+from tests.oracles import weights_of
+from tests.tiny import tiny_config, tiny_model
+
+import paddle  # isort: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        # 10 steps an epoch.
+        ({"num_train_epochs": 3}, StepPlan(10, 30, 0)),
+        ({"num_train_epochs": 2.45}, StepPlan(10, 25, 0)),  # 24.5, rounded up
+        ({"num_train_epochs": 0.01}, StepPlan(10, 1, 0)),
+        ({"num_train_epochs": 3, "max_steps": 7}, StepPlan(10, 7, 0)),
+        ({"num_train_epochs": 3, "max_steps": 45}, StepPlan(10, 45, 0)),
+        ({"num_train_epochs": 3, "warmup_ratio": 0.15}, StepPlan(10, 30, 4)),  # 4.5, down
+        ({"num_train_epochs": 3, "warmup_ratio": 0.15, "warmup_steps": 2}, StepPlan(10, 30, 2)),
+    ],
+)
+def test_plan_steps(settings, expected):
+    assert plan_steps(10, TrainConfig(**settings)) == expected
+
+
+def test_the_learning_rate_rises_then_falls_to_0():
+    plan = StepPlan(steps_per_epoch=10, total_steps=10, warmup_steps=4)
+    found = [learning_rate(step, plan, 6.0) for step in range(11)]
+    assert found == pytest.approx([0.0, 1.5, 3.0, 4.5, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0, 0.0])
+
+
+def test_without_warm_up_the_first_step_has_the_whole_rate_and_the_last_a_share():
+    plan = StepPlan(steps_per_epoch=4, total_steps=4, warmup_steps=0)
+    assert [learning_rate(step, plan, 1.0) for step in range(5)] == [1.0, 0.75, 0.5, 0.25, 0.0]
+
+
+def test_decay_shrinks_matrices_and_an_objectives_own_alone():
+    model = tiny_model(tiny_config())
+    projection = paddle.create_parameter([3, 2], "float32")
+    projection.set_value(np.full([3, 2], 2.0, "float32"))
+    before = weights_of(model)
+    config = TrainConfig(learning_rate=0.1, weight_decay=0.5)
+    optimizer = make_optimizer(model, [projection], config)
+    for parameter in [*model.parameters(), projection]:
+        parameter.grad = paddle.zeros_like(parameter)
+    optimizer.step()
+    decayed = []
+    for name, parameter in model.named_parameters():
+        if np.array_equal(parameter.numpy(), before[name].astype("float32")):
+            continue
+        decayed.append(name)
+        # Zero gradient: no step but w - lr * decay * w.
+        np.testing.assert_allclose(parameter.numpy(), 0.95 * before[name], rtol=1e-6)
+    assert decayed == [n for n, w in before.items() if w.ndim == 2]
+    assert len(decayed) == 3 + 2 * 6 + 2
+    np.testing.assert_allclose(projection.numpy(), np.full([3, 2], 1.9), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("max_grad_norm", "factor"),
+    [
+        (1.0, 0.2),  # the gradient's norm is |(3, 4)| = 5
+        (10.0, 1.0),  # below the limit: left alone
+        (0.0, 1.0),  # 0: never
+    ],
+)
+def test_the_gradient_is_clipped_by_the_norm_over_model_and_objective(max_grad_norm, factor):
+    model = paddle.nn.Linear(1, 1, bias_attr=False)
+    extra = paddle.create_parameter([1, 1], "float32")
+    for parameter in (model.weight, extra):
+        parameter.set_value(np.array([[0.25]], "float32"))
+    config = TrainConfig(learning_rate=0.5, adam_epsilon=1.0, max_grad_norm=max_grad_norm)
+    optimizer = make_optimizer(model, [extra], config)
+    for parameter, grad in [(model.weight, 3.0), (extra, -4.0)]:
+        parameter.grad = paddle.to_tensor([[grad]])
+    optimizer.step()
+    for parameter, grad in [(model.weight, 3.0), (extra, -4.0)]:
+        # First step of Adam: m_hat = g and sqrt(v_hat) = |g|; a large epsilon lets g's size show.
+        clipped = factor * grad
+        expected = 0.25 - 0.5 * clipped / (abs(clipped) + 1.0)
+        assert parameter.item() == pytest.approx(expected, rel=1e-5)

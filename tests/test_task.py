@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from ofa_bert.checkpoint.save import save_model
+from ofa_bert.config import DataConfig, SourceConfig, SupernetConfig
+from ofa_bert.data.tokenizer import load_tokenizer
+from ofa_bert.errors import InputError
+from ofa_bert.task import check_fits, importance_rows, load_model_and_task
+from tests.oracles import weights_of
+from tests.tiny import VOCAB_SIZE, tiny_config, tiny_model, tiny_tokenizer, tiny_vocab
+
+TRAIN = [("w1 w2", "good"), ("w3", "bad"), ("w4 w5 w6", "bad"), ("w7", "good"), ("w8", "bad")]
+DEV = [("w2", "bad"), ("w1 w1", "good")]
+
+
+def write_tsv(path, rows):
+    path.write_text("".join(f"{t}\t{label}\n" for t, label in [("text", "label"), *rows]))
+    return str(path)
+
+
+def write_model(directory, *, keep_classifier=True, **changes):
+    """A checkpoint directory; without classifier it is what pretraining leaves."""
+    config = tiny_config(**{"num_classes": 2, **changes})
+    model = tiny_model(config)
+    if not keep_classifier:
+        del model.classifier
+    save_model(model, directory, tiny_tokenizer(directory.parent / "tokenizer"))
+    return SourceConfig(str(directory))
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    monkeypatch.setenv("OFA_BERT_CACHE", str(tmp_path / "cache"))
+    return DataConfig(
+        task_name="own",
+        train_file=write_tsv(tmp_path / "train.tsv", TRAIN),
+        dev_file=write_tsv(tmp_path / "dev.tsv", DEV),
+        text_columns=("text",),
+        label_column="label",
+        max_seq_length=16,
+    )
+
+
+def ids_of(text):
+    vocab = tiny_vocab()
+    return [vocab.index(token) for token in ["[CLS]", *text.split(), "[SEP]"]]
+
+
+def test_texts_become_ids_and_labels_classes(tmp_path, data):
+    source = write_model(tmp_path / "model", labels=("bad", "good"))
+    model, tokenizer, task = load_model_and_task(source, data)
+    assert (task.name, task.labels, task.regression) == ("own", ("bad", "good"), False)
+    assert task.metrics == ("accuracy",)
+    assert task.train.labels.tolist() == [1, 0, 0, 1, 0]
+    assert task.dev["dev"].labels.tolist() == [0, 1]
+    assert [list(task.train.row(i)[0]) for i in range(5)] == [ids_of(text) for text, _ in TRAIN]
+    assert tokenizer.vocab_size == VOCAB_SIZE
+    assert (model.config.task_name, model.config.max_seq_length) == ("own", 16)
+
+
+def test_the_models_label_order_wins(tmp_path, data):
+    source = write_model(tmp_path / "model", labels=("good", "bad"))
+    model, _, task = load_model_and_task(source, data)
+    assert model.config.labels == task.labels == ("good", "bad")
+    assert task.train.labels.tolist() == [0, 1, 1, 0, 1]
+
+
+def test_a_model_without_names_takes_those_of_the_data(tmp_path, data):
+    source = write_model(tmp_path / "model", labels=())
+    model, _, _ = load_model_and_task(source, data)
+    assert model.config.labels == ("bad", "good")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"labels": ("no", "yes")}, r"labels of the model must be those of the data; .*'no'"),
+        ({"num_classes": 3}, r"num_classes must be 3, the size of the classifier .* got 2"),
+    ],
+)
+def test_a_teacher_of_another_task_is_refused(tmp_path, data, changes, message):
+    source = write_model(tmp_path / "model", **changes)
+    with pytest.raises(InputError, match=message):
+        load_model_and_task(source, data)
+
+
+def test_a_fresh_classifier_is_drawn_from_the_seed(tmp_path, data):
+    source = write_model(tmp_path / "model", keep_classifier=False)
+    drawn = [
+        weights_of(load_model_and_task(source, data, seed=seed)[0])["classifier.weight"]
+        for seed in (1, 1, 2)
+    ]
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0], drawn[2])
+    assert drawn[0].shape == (12, 2)
+
+
+def test_without_training_rows_the_labels_are_the_models(tmp_path, data):
+    source = write_model(tmp_path / "model", labels=("good", "bad"))
+    dev_only = dataclasses.replace(
+        data, train_file=None, dev_file=write_tsv(tmp_path / "one.tsv", [("w1", "bad")])
+    )
+    _, _, task = load_model_and_task(source, dev_only, need_train=False)
+    assert len(task.train) == 0
+    assert task.dev["dev"].labels.tolist() == [1]
+
+
+def test_importance_rows(tmp_path, data):
+    source = write_model(tmp_path / "model", labels=("bad", "good"))
+    _, _, task = load_model_and_task(source, data)
+
+    def rows(**settings):
+        found = importance_rows(task, SupernetConfig(**settings))
+        return [list(found.row(i)[0]) for i in range(len(found))]
+
+    assert rows(importance_examples=3) == [ids_of(text) for text, _ in TRAIN[:3]]
+    assert rows(importance_examples=-1) == rows() == [ids_of(text) for text, _ in TRAIN]
+    assert rows(importance_split="dev") == [ids_of(text) for text, _ in DEV]
+
+
+def test_what_the_model_cannot_take_is_refused(tmp_path):
+    config = tiny_config(max_position_embeddings=20)
+    tokenizer = tiny_tokenizer(tmp_path)
+    check_fits(config, tokenizer, DataConfig(max_seq_length=20))
+    expected = r"max_seq_length must be at most 20, the model's positions; got 21; .*length 20"
+    with pytest.raises(InputError, match=expected):
+        check_fits(config, tokenizer, DataConfig(max_seq_length=21))
+    (tmp_path / "vocab.txt").write_text("\n".join([*tiny_vocab(), "more"]) + "\n")
+    larger = load_tokenizer(tmp_path)
+    with pytest.raises(InputError, match=r"vocabulary has 61 tokens, the model's embedding 60"):
+        check_fits(config, larger, DataConfig(max_seq_length=20))
