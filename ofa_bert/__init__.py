@@ -62,7 +62,7 @@ _HOME = {
     "ofa_bert.distill.teacher": ("ModelTeacher", "NoTeacher"),
     "ofa_bert.training": ("Parts", "train"),
     "ofa_bert.evaluate": ("evaluate_model", "evaluate_subnets", "predict_logits"),
-    "ofa_bert.export.extract": ("extract",),
+    "ofa_bert.extraction": ("extract",),
     "ofa_bert.export.static": ("export_static",),
     "ofa_bert.predictor": ("Prediction", "Predictor"),
 }

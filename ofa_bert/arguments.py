@@ -189,11 +189,23 @@ def _build_parser(prog: str, description: str, groups: Groups) -> _Parser:
     return parser
 
 
+def _telling(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Let argparse hand on what ``parse`` says is wrong, which of other errors it drops."""
+
+    def parse_or_tell(text: str) -> Any:
+        try:
+            return parse(text)
+        except InputError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parse_or_tell
+
+
 def _argparse_options(flag: Flag) -> dict[str, Any]:
     options: dict[str, Any] = {"help": _help(flag).replace("%", "%%")}
     if flag.kind is bool:
         return {**options, "action": argparse.BooleanOptionalAction}
-    options["type"] = flag.parse
+    options["type"] = flag.parse if flag.parse is flag.kind else _telling(flag.parse)
     if flag.choices:
         options["choices"] = flag.choices
     else:

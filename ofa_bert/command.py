@@ -12,23 +12,21 @@ from typing import TYPE_CHECKING
 
 from ofa_bert import runtime
 from ofa_bert.config import DeviceConfig
-from ofa_bert.errors import InputError
+from ofa_bert.errors import CheckError, InputError
 
 if TYPE_CHECKING:
     from ofa_bert.distributed import Ranks
-
-logger = logging.getLogger(__name__)
 
 
 def run_command(main: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -> int:
     """Run ``main(argv)``: a user's mistake is one line on standard error and exit code 2."""
     try:
         return main(argv) or 0
-    except InputError as error:
+    except (InputError, CheckError) as error:
         if "debug" in argv:
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        return 2
+        return 2 if isinstance(error, InputError) else 1
     except BrokenPipeError:
         # The reader of our output left: nothing more to say, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -58,7 +56,6 @@ def run_on_devices(
         device, num_processes = runtime.choose_device(config.device, config.n_gpu)
         if num_processes > 1:
             return distributed.launch(script, argv, device, num_processes)
-    logger.info("device %s, %s", device, runtime.describe())
     paddle.set_device(device)
     distributed.join(ranks)
     body(ranks)

@@ -369,6 +369,11 @@ class OutputConfig:
             self.resume in (None, "auto"),
             f"resume takes no value or 'auto'; got {self.resume!r}",
         )
+        require(
+            not (self.resume and self.overwrite_output_dir),
+            "resume and overwrite_output_dir must not both be given; "
+            "continue the run that stands there, or replace it",
+        )
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,10 @@ class InputError(ValueError):
     """
 
 
+class CheckError(RuntimeError):
+    """What we made failed our own check: not the user's fault. Exit code 1."""
+
+
 def closest(name: str, known: Iterable[str]) -> str | None:
     """Find which of ``known`` was probably meant by ``name``, in any case; None if none is near."""
     lowered = {candidate.lower(): candidate for candidate in known}

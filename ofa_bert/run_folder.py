@@ -112,16 +112,22 @@ def _prepare(folder: Path, output: OutputConfig, settings: dict[str, Any]) -> No
     if output.resume:
         _check_resumable(folder, settings)
         return
-    if output.overwrite_output_dir:
+    found = [name for name in MADE_BY_A_RUN if (folder / name).exists()]
+    if SETTINGS in found and output.overwrite_output_dir:
         _remove_run(folder)
-    elif (folder / RESULTS).exists():
+    elif SETTINGS in found and RESULTS in found:
         raise InputError(
             f"output_dir {folder} holds a finished run; pass --overwrite_output_dir to replace it"
         )
-    elif (folder / SETTINGS).exists():
+    elif SETTINGS in found:
         raise InputError(
             f"output_dir {folder} holds an unfinished run; pass --resume to continue it or "
             "--overwrite_output_dir to replace it"
+        )
+    elif found:
+        raise InputError(
+            f"output_dir {folder} holds {found[0]}, which no run of ours made; "
+            "name another directory"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ import ctypes
 import logging
 import os
 import sys
+import warnings
 from pathlib import Path
 
 from ofa_bert.errors import InputError
@@ -30,6 +31,7 @@ def prepare(math_library: str = "auto") -> None:
         logger.debug("paddle was imported first: its threads and math library stay as they are")
         return
     os.environ.setdefault("GLOG_minloglevel", "2")
+    warnings.filterwarnings("ignore", message="No ccache found")
     # With strided views, a transposed tensor is made contiguous by a slow generic kernel before
     # each product: a training step takes 1.4 times as long.
     os.environ.setdefault("FLAGS_use_stride_kernel", "0")
@@ -92,8 +94,6 @@ def choose_device(device: str | None, n_gpu: int | None) -> tuple[str, int]:
             raise InputError("device 'xpu' is not in this build of paddle; pass --device cpu")
         return device, 1
     if n_gpu is None:
-        if found == 0:
-            logger.info("no CUDA device found: using the CPU")
         return ("gpu", 1) if found else ("cpu", 1)
     if n_gpu > found:
         raise InputError(f"n_gpu {n_gpu} asks for more than the {found} GPUs found; pass --n_gpu 0")

@@ -18,7 +18,7 @@ from ofa_bert.checkpoint.save import save_model
 from ofa_bert.config import ModelConfig
 from ofa_bert.data.tokenizer import Tokenizer
 from ofa_bert.errors import InputError
-from ofa_bert.export.extract import extract
+from ofa_bert.extraction import extract
 from ofa_bert.importance import Importance
 from ofa_bert.nn.bert import BertForSequenceClassification
 from ofa_bert.reordering import Permutation, importance_order, reorder

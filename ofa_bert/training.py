@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import paddle
 from tqdm import tqdm
 
+from ofa_bert import runtime
 from ofa_bert.checkpointing import Checkpoints
 from ofa_bert.config import TrainConfig
 from ofa_bert.data.batches import Batch, steps_per_epoch, training_steps
@@ -75,29 +76,35 @@ def train(
     optimizer = make_optimizer(model, parts.objective.parameters(), config)
     plan = plan_steps(steps_per_epoch(len(dataset), **_split(config, ranks)), config)
     start, best = checkpoints.restore(model, optimizer)
-    metrics_log.rewind(start)
+    logger.info(
+        "%d steps on %s, %s", plan.total_steps, paddle.device.get_device(), runtime.describe()
+    )
+    if ranks.is_main:
+        metrics_log.rewind(start)
 
     steps = _steps_from(start, plan, dataset, config, ranks)
     bar = tqdm(total=plan.total_steps, initial=start, unit="step", disable=not ranks.is_main)
-    for step, micro_batches in steps:
-        step_start = time.perf_counter()
-        optimizer.set_lr(learning_rate(step - 1, plan, config.learning_rate))
-        terms = train_step(parts, micro_batches, optimizer, config, step, ranks)
-        _check_finite(terms, step, micro_batches)
-        tokens = micro_batches[0].step_tokens if micro_batches else 0
-        metrics_log.add(terms, tokens, time.perf_counter() - step_start)
-        bar.update()
-        if step % config.logging_steps == 0 and ranks.is_main:
-            line = metrics_log.write(step, step / plan.steps_per_epoch, optimizer.get_lr())
-            bar.set_postfix(loss=f"{line['loss']:.4g}", tokens_per_s=line["tokens_per_second"])
-        if step % config.save_steps == 0 or step == plan.total_steps:
-            scores = evaluate()
-            improved = best.update(step, scores)
-            _log_scores(step, scores)
-            if ranks.is_main:
-                checkpoints.save(step, model, optimizer, improved, is_best=improved.step == step)
-            best = improved
-    bar.close()
+    with bar:  # Closed on an error too, whose message then begins a line.
+        for step, micro_batches in steps:
+            step_start = time.perf_counter()
+            optimizer.set_lr(learning_rate(step - 1, plan, config.learning_rate))
+            terms = train_step(parts, micro_batches, optimizer, config, step, ranks)
+            _check_finite(terms, step, micro_batches)
+            tokens = micro_batches[0].step_tokens if micro_batches else 0
+            metrics_log.add(terms, tokens, time.perf_counter() - step_start)
+            bar.update()
+            if step % config.logging_steps == 0 and ranks.is_main:
+                line = metrics_log.write(step, step / plan.steps_per_epoch, optimizer.get_lr())
+                bar.set_postfix(loss=f"{line['loss']:.4g}", tokens_per_s=line["tokens_per_second"])
+            if step % config.save_steps == 0 or step == plan.total_steps:
+                scores = evaluate()
+                improved = best.update(step, scores)
+                _log_scores(step, scores)
+                if ranks.is_main:
+                    checkpoints.save(
+                        step, model, optimizer, improved, is_best=improved.step == step
+                    )
+                best = improved
     if ranks.is_main:
         checkpoints.load_best(model)
     return best

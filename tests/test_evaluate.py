@@ -6,7 +6,7 @@ from scipy import stats
 from sklearn.metrics import accuracy_score, f1_score
 
 from ofa_bert.evaluate import evaluate_model, evaluate_subnets, predict_logits
-from ofa_bert.export.extract import extract
+from ofa_bert.extraction import extract
 from ofa_bert.subnet import resolve_widths
 from tests.oracles import bert_of
 from tests.tiny import tiny_config, tiny_dataset, tiny_model

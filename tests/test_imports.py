@@ -27,7 +27,7 @@ ROWS = (
     ("data", "run_folder", "integrations"),
     ("distill", "task", "evaluate", "predictor"),
     ("importance", "training"),
-    ("reordering", "export.extract"),
+    ("reordering", "extraction"),
     ("supernet",),
     ("export",),
     ("results",),

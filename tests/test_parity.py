@@ -5,9 +5,9 @@ import pytest
 
 from ofa_bert.checkpoint.save import save_model
 from ofa_bert.errors import InputError
-from ofa_bert.export.extract import extract
 from ofa_bert.export.parity import Parity, ParityError, check_parity
 from ofa_bert.export.static import export_static
+from ofa_bert.extraction import extract
 from ofa_bert.subnet import subnet_at_width
 from tests.tiny import tiny_batch, tiny_config, tiny_model, tiny_tokenizer
 

@@ -178,3 +178,11 @@ def test_only_the_main_process_looks_and_writes(finished, tmp_path, monkeypatch)
     assert waits == [other, other]
     assert contents(finished) == before
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_model_that_no_run_made_is_not_overwritten(tmp_path, overwrite):
+    (tmp_path / "config.json").write_text("theirs")
+    with pytest.raises(InputError, match=r"holds config\.json, which no run of ours made; name"):
+        start(tmp_path, output={"overwrite_output_dir": overwrite})
+    assert contents(tmp_path) == {"config.json": b"theirs"}

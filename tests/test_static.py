@@ -7,8 +7,8 @@ import pytest
 
 from ofa_bert.deploy import DeployInfo
 from ofa_bert.errors import InputError
-from ofa_bert.export.extract import extract
 from ofa_bert.export.static import export_static
+from ofa_bert.extraction import extract
 from ofa_bert.predictor import Predictor
 from ofa_bert.subnet import Subnet, subnet_at_width
 from tests.tiny import tiny_batch, tiny_config, tiny_model, tiny_tokenizer

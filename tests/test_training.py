@@ -11,7 +11,7 @@ from ofa_bert.distill.objective import DistillObjective, LabelObjective
 from ofa_bert.distill.student import SubnetStudent, width_student
 from ofa_bert.distill.teacher import ModelTeacher, NoTeacher
 from ofa_bert.errors import InputError
-from ofa_bert.export.extract import extract
+from ofa_bert.extraction import extract
 from ofa_bert.metrics_log import MetricsLog
 from ofa_bert.optimizer import make_optimizer
 from ofa_bert.subnet import full_subnet, resolve_widths

@@ -21,14 +21,16 @@ from ofa_bert.data.tokenizer import CLS, MASK, PAD, SEP, UNK
 TRAIN_ROWS, DEV_ROWS = 6000, 500
 SHORTEST, LONGEST = 8, 20
 """Words of a sentence, punctuation counted."""
+VOCAB_SIZE = 400
+"""More than there are word pieces to learn: no word of the sentences stays in pieces."""
 MAX_SEQ_LENGTH = 32
-"""Tokens that hold the longest sentence: a word of it is at most three."""
+"""Tokens that hold the longest sentence; ``n't`` is three of them."""
 
 SHOWN = (
     "for me , the story is anything but dull",
     "the acting is dull , but the story is wonderful",
-    "although the music is really charming , the script is far too long",
-    "i do n't think that the ending was hardly convincing",
+    "although the music is really charming , the script is too long",
+    "i do n't think that the ending was boring",
     "the humour is not too silly , yet the direction is n't brave enough",
 )
 """Sentences for the end of the demo; they stand in neither file."""
@@ -98,24 +100,25 @@ def demo_examples(seed: int = 42) -> tuple[list[Example], list[Example]]:
 def sentence(rng: random.Random, positive: bool) -> str:
     """Draw a sentence whose main clause decides: the other one agrees or is held against it."""
     kind = rng.random()
-    if kind < 0.3:
+    if kind < 0.4:
         return _lone_clause(rng, positive)
-    agrees = kind < 0.5
+    agrees = kind < 0.6
     form = rng.choice(AGREEMENTS if agrees else CONTRASTS)
-    other = clause(rng, positive if agrees else not positive)
-    return form.format(main=clause(rng, positive), other=other)
+    main_aspect, other_aspect = rng.sample(ASPECTS, 2)
+    main = clause(rng, positive, main_aspect)
+    return form.format(main=main, other=clause(rng, positive is agrees, other_aspect))
 
 
-def clause(rng: random.Random, positive: bool) -> str:
+def clause(rng: random.Random, positive: bool, aspect: str) -> str:
     """Draw what praises or blames one aspect of a film.
 
-    A denial in front and a negated verb each turn the meaning of the judging words round.
+    A denial in front, or else a negated verb, turns the meaning of the judging words round.
     """
     claims, denies = rng.random() < 0.12, rng.random() < 0.08
-    negates = rng.random() < 0.4
-    words = _judgement(rng, positive ^ denies ^ negates, negates)
+    negates = not denies and rng.random() < 0.3
+    words = _judgement(rng, positive ^ (denies or negates), negates)
     front = f"{rng.choice(DENIALS if denies else CLAIMS)} " if claims or denies else ""
-    return f"{front}the {rng.choice(ASPECTS)} {words}"
+    return f"{front}the {aspect} {words}"
 
 
 def train_vocabulary(texts: Sequence[str], size: int) -> list[str]:
@@ -145,7 +148,7 @@ def train_vocabulary(texts: Sequence[str], size: int) -> list[str]:
 
 def demo_model_config(vocab_size: int) -> ModelConfig:
     """Give the shape of a BERT with twelve heads that two cores train from nothing in a minute."""
-    num_layers, num_heads, head_dim = 4, 12, 8
+    num_layers, num_heads, head_dim = 3, 12, 8
     return ModelConfig(
         vocab_size=vocab_size,
         hidden_size=num_heads * head_dim,
@@ -155,6 +158,9 @@ def demo_model_config(vocab_size: int) -> ModelConfig:
         max_position_embeddings=64,
         # Narrow layers need wider weights than BERT's 0.02 for signals of the same size.
         initializer_range=0.06,
+        # No sentence is mislabelled and few epochs are run: dropout would only make them more.
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
     )
 
 
@@ -171,7 +177,7 @@ def _examples(rng: random.Random, rows: int, taken: Collection[str]) -> list[Exa
 
 
 def _lone_clause(rng: random.Random, positive: bool) -> str:
-    parts = [rng.choice(OPENINGS), clause(rng, positive), rng.choice(CLOSINGS)]
+    parts = [rng.choice(OPENINGS), clause(rng, positive, rng.choice(ASPECTS)), rng.choice(CLOSINGS)]
     return " ".join(parts[rng.randrange(2) : rng.randrange(2, 4)])
 
 

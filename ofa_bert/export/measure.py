@@ -8,9 +8,9 @@ from pathlib import Path
 
 from ofa_bert.data.tokenizer import Tokenizer
 from ofa_bert.deploy import GRAPH_FILE, PARAMS_FILE
-from ofa_bert.export.extract import extract
 from ofa_bert.export.latency import measure_latencies
 from ofa_bert.export.static import write_static
+from ofa_bert.extraction import extract
 from ofa_bert.nn.bert import BertForSequenceClassification
 from ofa_bert.predictor import Predictor
 from ofa_bert.subnet import Subnet

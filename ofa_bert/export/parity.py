@@ -13,6 +13,7 @@ from paddle import nn
 
 from ofa_bert.checkpoint.load import load_model
 from ofa_bert.config import require
+from ofa_bert.errors import CheckError
 from ofa_bert.nn.bert import BertForSequenceClassification
 from ofa_bert.predictor import Predictor
 from ofa_bert.subnet import Subnet
@@ -24,7 +25,7 @@ TokenIds = tuple[np.ndarray, np.ndarray]
 """``input_ids`` and ``token_type_ids``, each ``[batch, seq_len]``."""
 
 
-class ParityError(RuntimeError):
+class ParityError(CheckError):
     """An export computes something else than the supernet it was cut from."""
 
 

@@ -8,7 +8,7 @@ from tests.tiny import tiny_batch, tiny_config, tiny_model
 import paddle  # isort: skip
 
 from ofa_bert.errors import InputError
-from ofa_bert.export.extract import extract, source_name
+from ofa_bert.extraction import extract, source_name
 from ofa_bert.subnet import Subnet, count_params, full_subnet, subnet_at_width
 
 HEADS = (4, 12, 16)

@@ -1,0 +1,87 @@
+"""What each process of test_distributed.py does; run by ``paddle.distributed.launch``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from ofa_bert import runtime
+
+runtime.prepare()
+
+import paddle  # noqa: E402
+
+from ofa_bert.checkpointing import Checkpoints, model_arrays  # noqa: E402
+from ofa_bert.config import ObjectiveConfig, OutputConfig, TrainConfig  # noqa: E402
+from ofa_bert.distill.objective import DistillObjective  # noqa: E402
+from ofa_bert.distill.student import width_student  # noqa: E402
+from ofa_bert.distill.teacher import ModelTeacher  # noqa: E402
+from ofa_bert.distributed import Ranks, join, launched_ranks  # noqa: E402
+from ofa_bert.evaluate import evaluate_subnets, predict_logits  # noqa: E402
+from ofa_bert.run_folder import open_run_folder  # noqa: E402
+from ofa_bert.subnet import resolve_widths  # noqa: E402
+from ofa_bert.training import Parts, train  # noqa: E402
+from tests.tiny import randomise, tiny_config, tiny_dataset, tiny_model  # noqa: E402
+
+STEP_ROWS, STEPS = 8, 5
+CONFIG = tiny_config(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+WIDTHS = resolve_widths(CONFIG, (1.0, 0.5))
+
+
+def student_model():
+    model = tiny_model(CONFIG)
+    randomise(model, seed=5)
+    return model
+
+
+def work(folder: Path, ranks: Ranks) -> None:
+    """Train a supernet for a few steps of ``STEP_ROWS`` rows in all, and note what came of it."""
+    student = width_student(student_model(), WIDTHS)
+    objective = DistillObjective(ObjectiveConfig(), regression=False)
+    config = TrainConfig(
+        batch_size=STEP_ROWS // ranks.size,
+        learning_rate=1e-2,
+        # Gradients that are rounding noise (of the key biases) must not become whole steps.
+        adam_epsilon=1e-4,
+        max_steps=STEPS,
+        logging_steps=1,
+    )
+    run = open_run_folder(OutputConfig(str(folder / "run")), [config], ranks)
+    dev = tiny_dataset(9, seed=2)
+
+    def evaluate():
+        subnets = student.subnets(0)
+        return evaluate_subnets(student.model, {"dev": dev}, ("accuracy",), subnets, ranks)
+
+    class Watched(Checkpoints):
+        def save(self, *args, **kwargs):
+            super().save(*args, **kwargs)
+            (folder / f"saved_by_{ranks.rank}").touch()
+
+    best = train(
+        Parts(student, ModelTeacher(tiny_model(CONFIG)), objective),
+        # 8, 8 and 1: in the last step of an epoch there is nothing for the second process.
+        tiny_dataset(17),
+        config,
+        evaluate=evaluate,
+        checkpoints=Watched(run.path / "checkpoints"),
+        metrics_log=run.metrics_log,
+        ranks=ranks,
+    )
+    # Batches of 2: five of them, the last of one row, for two processes.
+    logits = predict_logits(student.model, dev, batch_size=2, ranks=ranks)
+    np.savez(
+        folder / f"process_{ranks.rank}.npz",
+        **model_arrays(student.model),
+        logits=logits,
+        best=[best.step, best.mean_score],
+    )
+
+
+if __name__ == "__main__":
+    paddle.set_device("cpu")
+    this_one = launched_ranks()
+    join(this_one)
+    work(Path(sys.argv[1]), this_one)

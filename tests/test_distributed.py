@@ -1,0 +1,136 @@
+"""Two CPU processes against one that does the work of both."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ofa_bert.checkpointing import model_arrays
+from ofa_bert.distributed import ALONE, Ranks, gather_rows, launch, launched_ranks, sum_terms
+from ofa_bert.evaluate import predict_logits
+from tests.distributed_worker import STEPS, student_model, work
+from tests.tiny import tiny_dataset
+
+import paddle  # isort: skip
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ("logits", "best")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Where one process, and where two, noted what they did."""
+    if paddle.is_compiled_with_cuda():
+        pytest.skip("this build of paddle joins processes by their GPUs")
+    alone, both = tmp_path_factory.mktemp("alone"), tmp_path_factory.mktemp("both")
+    work(alone, ALONE)
+    command = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2"]
+    command += ["--log_dir", str(both / "log"), str(ROOT / "tests" / "distributed_worker.py")]
+    environment = {n: v for n, v in os.environ.items() if not n.startswith("PADDLE_")}
+    environment |= {"PYTHONPATH": str(ROOT), "MKL_NUM_THREADS": "1"}
+    result = subprocess.run(
+        [*command, str(both)],
+        capture_output=True,
+        text=True,
+        cwd=both,
+        env=environment,
+        timeout=500,
+    )
+    logs = "".join(path.read_text() for path in (both / "log").glob("workerlog.*"))
+    assert result.returncode == 0, f"{result.stderr[-2000:]}\n{logs[-4000:]}"
+    return alone, both
+
+
+def noted(folder, rank=0):
+    with np.load(folder / f"process_{rank}.npz") as arrays:
+        return dict(arrays)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_two_processes_take_the_steps_of_one_with_twice_the_batch(folders, rank):
+    alone, both = noted(folders[0]), noted(folders[1], rank)
+    before = model_arrays(student_model())
+    for name in before:
+        # Five steps in float32, with sums in another order.
+        np.testing.assert_allclose(both[name], alone[name], rtol=1e-5, atol=1e-5, err_msg=name)
+        if "k_proj.bias" not in name:
+            assert np.abs(alone[name] - before[name]).max() > 1e-3, name
+
+
+def test_losses_are_those_of_the_whole_step(folders):
+    alone, both = (
+        [json.loads(line) for line in (f / "run" / "metrics.jsonl").read_text().splitlines()]
+        for f in folders
+    )
+    assert [line["step"] for line in both] == list(range(1, STEPS + 1))
+    for ours, theirs in zip(both, alone, strict=True):
+        assert ours["losses"] == pytest.approx(theirs["losses"], rel=1e-4, abs=1e-6)
+        assert ours["epoch"] == theirs["epoch"]
+
+
+def test_rows_computed_apart_come_back_in_order_in_every_process(folders):
+    first, second = noted(folders[1]), noted(folders[1], 1)
+    np.testing.assert_array_equal(first["logits"], second["logits"])
+    model = student_model()
+    model.set_state_dict({n: v for n, v in first.items() if n not in RESULTS})
+    expected = predict_logits(model, tiny_dataset(9, seed=2))
+    assert expected.shape == (9, 3)
+    np.testing.assert_allclose(first["logits"], expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(first["best"], noted(folders[0])["best"])
+
+
+def test_one_process_writes(folders):
+    _, both = folders
+    assert [path.name for path in both.glob("saved_by_*")] == ["saved_by_0"]
+    assert sorted(p.name for p in (both / "run" / "checkpoints").iterdir()) == ["best_5", "step_5"]
+
+
+def test_rows_of_one_process_are_put_in_order():
+    values, places = np.array([[3.0], [1.0], [2.0]]), np.array([2, 0, 1])
+    found = gather_rows(values, places, ALONE)
+    np.testing.assert_array_equal(found, [[1.0], [2.0], [3.0]])
+
+
+def test_terms_of_two_processes_add_up(monkeypatch):
+    parts = [
+        {"width_1.0": {"rep": 0.25, "logit": 1.0}},
+        {},  # had no rows
+        {"width_1.0": {"rep": 0.5, "logit": 2.0}},
+    ]
+    monkeypatch.setattr(
+        "paddle.distributed.all_gather_object", lambda found, _: found.extend(parts)
+    )
+    expected = {"width_1.0": {"rep": 0.75, "logit": 3.0}}
+    assert sum_terms(parts[0], Ranks(0, 3)) == expected
+    assert sum_terms(parts[0], ALONE) == parts[0]
+
+
+def test_the_launcher_says_which_process_this_is(monkeypatch):
+    monkeypatch.delenv("PADDLE_TRAINER_ID", raising=False)
+    monkeypatch.delenv("PADDLE_TRAINERS_NUM", raising=False)
+    assert launched_ranks() == ALONE
+    monkeypatch.setenv("PADDLE_TRAINER_ID", "2")
+    monkeypatch.setenv("PADDLE_TRAINERS_NUM", "3")
+    assert launched_ranks() == Ranks(rank=2, size=3)
+    assert not launched_ranks().is_main
+
+
+def test_the_script_is_started_again_in_each_process(monkeypatch):
+    commands = []
+
+    def run(command, check):
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 3)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert launch("run.py", ["--n_gpu", "2"], "gpu", 2) == 3
+    (command,) = commands
+    assert command[command.index("-m") + 1 :] == (
+        "paddle.distributed.launch --nproc_per_node 2 --gpus 0,1 run.py --n_gpu 2".split()
+    )
