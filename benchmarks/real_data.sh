@@ -14,15 +14,16 @@ timed() {
   "$python" benchmarks/timed.py "$@" 2>&1 | tee "$out/$log.log"
 }
 
-# task, folder of its data, epochs of fine-tuning, then epochs and learning rate of the supernet
+# Task, which is also the folder of its data; epochs and save_steps of fine-tuning; epochs,
+# save_steps and learning rate of the supernet.
 run_task() {
-  local name=$1 folder=$2 finetune_epochs=$3 epochs=$4 rate=$5 every=$6
+  local name=$1 finetune_epochs=$2 finetune_every=$3 epochs=$4 every=$5 rate=$6
   shift 6
-  local data=(--task_name "$name" --data_dir "$shared/data/glue/$folder" "$@")
+  local data=(--task_name "$name" --data_dir "$shared/data/glue/$name" "$@")
   timed "${name}_finetune" -m ofa_bert finetune --model_type bert --model_name_or_path "$model" \
     "${data[@]}" --n_gpu 0 --batch_size 32 --learning_rate 5e-5 \
-    --num_train_epochs "$finetune_epochs" --logging_steps 50 --save_steps "$every" \
-    --output_dir "$out/$name"
+    --num_train_epochs "$finetune_epochs" --logging_steps 50 \
+    --save_steps "$finetune_every" --output_dir "$out/$name"
   timed "${name}_ofa" run_glue_ofa.py --model_type bert --model_name_or_path "$out/$name" \
     "${data[@]}" --n_gpu 0 --batch_size 32 --learning_rate "$rate" --num_train_epochs "$epochs" \
     --logging_steps 25 --save_steps "$every" --width_mult_list 1.0 5/6 2/3 1/2 \
@@ -32,8 +33,8 @@ run_task() {
     --static_sub_model "$out/${name}_static"
 }
 
-run_task SST-2 SST-2 2 1 2e-5 375 --max_train_examples 12000
-run_task MRPC MRPC 4 3 5e-5 115
-run_task RTE RTE 4 3 5e-5 78
+run_task SST-2 2 375 1 125 2e-5 --max_train_examples 12000
+run_task MRPC 4 115 3 115 5e-5
+run_task RTE 4 78 2 78 5e-5
 printf '%s\n' "a charming and often affecting journey" "not a film to remember" |
   timed SST-2_predict -m ofa_bert predict --model "$out/SST-2_static"
