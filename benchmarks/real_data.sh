@@ -35,6 +35,6 @@ run_task() {
 
 run_task SST-2 2 375 1 125 2e-5 --max_train_examples 12000
 run_task MRPC 4 115 3 115 5e-5
-run_task RTE 4 78 2 78 5e-5
+run_task RTE 4 78 1 39 5e-5
 printf '%s\n' "a charming and often affecting journey" "not a film to remember" |
   timed SST-2_predict -m ofa_bert predict --model "$out/SST-2_static"
