@@ -21,8 +21,8 @@ def prepare(math_library: str = "auto") -> None:
     """Set threads, the math library's kernels and the allocator, never over the user's values.
 
     Must run before paddle is imported; after that it only says so. paddle starts with one
-    thread, and the MKL it bundles takes its generic path on AMD processors, 2 to 5 times slower
-    than the one it would take on an equal Intel one.
+    thread, and the MKL it bundles takes its slow generic path on AMD processors; what each costs
+    is measured by benchmarks/step_settings.py.
 
     Args:
         math_library: ``auto`` or ``default`` (leave MKL's choice of kernels alone).
@@ -108,7 +108,7 @@ def _read_cpuinfo() -> str:
 
 
 def _keep_freed_memory() -> None:
-    """Ask glibc not to hand large blocks back: faulting them in again each step costs 15 %."""
+    """Ask glibc not to hand large blocks back, only to fault them in again at the next step."""
     if not sys.platform.startswith("linux") or "GLIBC_TUNABLES" in os.environ:
         return
     try:

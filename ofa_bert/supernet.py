@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import paddle
 
 from ofa_bert.checkpoint.files import read_json, write_json
 from ofa_bert.checkpoint.load import load_model
 from ofa_bert.checkpoint.save import save_model
 from ofa_bert.config import ModelConfig
 from ofa_bert.data.tokenizer import Tokenizer
+from ofa_bert.deploy import versions
 from ofa_bert.errors import InputError
 from ofa_bert.extraction import extract
 from ofa_bert.importance import Importance
@@ -79,7 +78,7 @@ def save_supernet(supernet: Supernet, directory: Path, tokenizer: Tokenizer) -> 
             "permutation": _lists(supernet.permutation),
             "task_name": config.task_name,
             "labels": list(config.labels),
-            "versions": {"paddle": paddle.__version__, "python": platform.python_version()},
+            "versions": versions(),
         },
     )
 

@@ -82,7 +82,7 @@ def _bias_of_layers(
     """Give the bias that each layer adds to its attention scores.
 
     On the CPU it is written out once to the scores' own shape, ``[batch, num_heads, seq_len,
-    seq_len]``: paddle adds tensors of one shape 30 times as fast as it broadcasts one of them.
+    seq_len]``: paddle adds tensors of one shape far faster than it broadcasts one of them.
     """
     if not paddle.in_dynamic_mode() or not attention_bias.place.is_cpu_place():
         return [attention_bias] * len(num_heads)
