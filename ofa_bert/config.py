@@ -280,19 +280,21 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
-    """How hard each part of the teacher pulls (DynaBERT, arXiv:2004.04037 §2.1)."""
+    """How hard the teacher pulls (DynaBERT, arXiv:2004.04037 §2.1), and how hard the labels."""
 
     lambda_logit: float = setting(1.0, help="weight of the loss on the logits")
     lambda_rep: float = setting(0.1, help="weight of the loss on embeddings and hidden states")
+    lambda_label: float = setting(0.0, help="weight of the loss on the labels")
 
     def __post_init__(self) -> None:
-        for name in ("lambda_logit", "lambda_rep"):
+        for name in ("lambda_logit", "lambda_rep", "lambda_label"):
             require(
                 getattr(self, name) >= 0, f"{name} must not be negative; got {getattr(self, name)}"
             )
         require(
-            self.lambda_logit + self.lambda_rep > 0,
-            "lambda_logit and lambda_rep must not both be 0; there would be nothing to learn",
+            self.lambda_logit + self.lambda_rep + self.lambda_label > 0,
+            "lambda_logit, lambda_rep and lambda_label must not all be 0; "
+            "there would be nothing to learn",
         )
 
 

@@ -68,7 +68,7 @@ def test_equal_sizes_are_written_once():
         (lambda: TrainConfig(weight_decay=-1.0), "weight_decay must not be negative"),
         (lambda: TrainConfig(warmup_ratio=1.0), "warmup_ratio must be at least 0 and below 1"),
         (lambda: TrainConfig(max_steps=0), "max_steps must be at least 1, or -1"),
-        (lambda: ObjectiveConfig(0.0, 0.0), "must not both be 0"),
+        (lambda: ObjectiveConfig(0.0, 0.0), "must not all be 0"),
         (lambda: SupernetConfig((0.5,)), "width_mult_list must contain 1.0"),
         (lambda: SupernetConfig((1.0, 1.5)), "width_mult must be above 0 and at most 1"),
         (lambda: SupernetConfig(importance_examples=0), "importance_examples must be"),

@@ -36,8 +36,8 @@ def ofa_parts(config, *, same=False, **objective):
     return Parts(width_student(student, widths), ModelTeacher(teacher), loss), widths
 
 
-def numpy_terms(student_model, teacher_model, batch, lambda_rep=0.1):
-    """The loss of a batch as DynaBERT writes it, in float64."""
+def numpy_terms(student_model, teacher_model, batch, lambda_rep=0.1, lambda_label=0.3):
+    """The loss of a batch as DynaBERT writes it, and that of the labels, in float64."""
     arrays = {
         name: getattr(batch, name).numpy()
         for name in ("input_ids", "token_type_ids", "attention_mask")
@@ -49,19 +49,21 @@ def numpy_terms(student_model, teacher_model, batch, lambda_rep=0.1):
         / (arrays["attention_mask"].sum() * ours[0].shape[-1])
         for ours, theirs in zip(states, teacher_states, strict=True)
     )
+    labels = batch.labels.numpy()
     if student_model.config.is_regression:
-        return {"rep": lambda_rep * rep, "logit": ((logits - teacher_logits) ** 2).mean()}
-    log_ratio = log_softmax(teacher_logits) - log_softmax(logits)
-    return {
-        "rep": lambda_rep * rep,
-        "logit": (softmax(teacher_logits) * log_ratio).sum() / len(logits),
-    }
+        logit = ((logits - teacher_logits) ** 2).mean()
+        label = ((logits[:, 0] - labels) ** 2).mean()
+    else:
+        log_ratio = log_softmax(teacher_logits) - log_softmax(logits)
+        logit = (softmax(teacher_logits) * log_ratio).sum() / len(logits)
+        label = -log_softmax(logits)[np.arange(len(labels)), labels].mean()
+    return {"rep": lambda_rep * rep, "logit": logit, "label": lambda_label * label}
 
 
 @pytest.mark.parametrize("num_classes", [3, 1])
 def test_loss_terms_of_every_width_equal_numpy(num_classes):
     config = tiny_config(num_classes=num_classes, **NO_DROPOUT)
-    parts, widths = ofa_parts(config)
+    parts, widths = ofa_parts(config, lambda_label=0.3)
     dataset = tiny_dataset(6, num_classes=num_classes)
     (batches,) = training_steps(dataset, batch_size=6, seed=0, epoch=0)
     before = extract(parts.student.model, full_subnet(config))
@@ -70,7 +72,8 @@ def test_loss_terms_of_every_width_equal_numpy(num_classes):
     for subnet, (name, found) in zip(widths.values(), terms.items(), strict=True):
         expected = numpy_terms(extract(before, subnet), parts.teacher.model, batches[0])
         assert name.startswith("width_")
-        for term in ("rep", "logit"):
+        assert set(found) == set(expected)
+        for term in expected:
             assert found[term] == pytest.approx(expected[term], rel=1e-4), (name, term)
 
 

@@ -33,17 +33,19 @@ class DistillObjective:
 
     ``lambda_logit * KL(teacher || student)`` (squared error for a regression) plus
     ``lambda_rep * sum of hidden_mse`` over the embeddings and every layer of the sub-network,
-    each matched to the same layer of the teacher.
+    each matched to the same layer of the teacher; and ``lambda_label`` times the loss of the
+    labels, as distillation was first put (arXiv:1503.02531 §2).
     """
 
     def __init__(self, config: ObjectiveConfig, *, regression: bool) -> None:
         self.config = config
         self.logit_loss = losses.squared_error if regression else losses.kl_divergence
+        self.label_loss = losses.squared_error if regression else losses.cross_entropy
 
     def __call__(
         self, student: ModelOutput, teacher: ModelOutput | None, batch: Batch, subnet: Subnet
     ) -> dict[str, paddle.Tensor]:
-        """Give the terms ``rep`` and ``logit``; one with weight 0 is left out."""
+        """Give the terms ``rep``, ``logit`` and ``label``; one with weight 0 is left out."""
         assert teacher is not None, "DistillObjective needs a teacher"
         terms = {}
         if self.config.lambda_rep:
@@ -51,6 +53,9 @@ class DistillObjective:
         if self.config.lambda_logit:
             loss = self.logit_loss(student.logits, teacher.logits, batch.step_examples)
             terms["logit"] = self.config.lambda_logit * loss
+        if self.config.lambda_label:
+            loss = self.label_loss(student.logits, batch.labels, batch.step_examples)
+            terms["label"] = self.config.lambda_label * loss
         return terms
 
     def parameters(self) -> list[paddle.Tensor]:
