@@ -120,7 +120,6 @@ def machine(*packages: str) -> Row:
         "cores": runtime.usable_cores(),
         "python": platform.python_version(),
         **versions,
-        **{name: os.environ[name] for name in RUNTIME_VARIABLES if name in os.environ},
         "commit": _commit(),
     }
 
