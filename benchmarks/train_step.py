@@ -1,0 +1,195 @@
+"""Seconds of one training step of all widths: ours, and the predecessor's recipe.
+
+Same network, same batches, same widths, same optimizer, in processes of their own that take turns.
+First, without dropout, each gives the losses of one batch: they must agree. Then it says where our
+own step goes, and how far it is from the time of its matrix products alone.
+
+    python -m benchmarks.train_step [--model minilm] [--rounds 3] [--steps 2]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+
+from benchmarks import harness
+from benchmarks.harness import Child, Result, Row
+
+PREPARE = "OFA_BENCHMARK_PREPARE"
+"""Set in a process that is to have our threads, math library, allocator and view settings."""
+OURS = "ours"
+CONTENDERS: dict[str, tuple[str, dict[str, str | None]]] = {
+    OURS: ("Ours", {PREPARE: "1"}),
+    "predecessor, all our settings": ("Theirs", {PREPARE: "1"}),
+    "predecessor, two threads": (
+        "Theirs",
+        {**harness.without_settings(), "MKL_NUM_THREADS": "2"},
+    ),
+    "predecessor as it comes": ("Theirs", harness.without_settings()),
+}
+TOLERANCE = 1e-4
+
+
+def main() -> None:
+    """Compare, then say where our own step goes."""
+    options = parse()
+    if options.child:
+        harness.serve(make_child(options))
+        return
+    agreement = check_losses(options)
+    result = compare(options)
+    note = f"Losses of both recipes on one batch without dropout agree to {agreement:.1e}."
+    harness.report(replace(result, notes=[note, *result.notes]))
+    harness.report(break_down(options))
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="minilm", help="minilm, bert-base or tiny")
+    parser.add_argument("--batch_size", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=2, help="steps of a turn")
+    parser.add_argument("--child", choices=("Ours", "Theirs"), help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def compare(options: argparse.Namespace) -> Result:
+    """Let the contenders take turns."""
+    notes = []
+    with ExitStack() as stack:
+        children = {}
+        for name, (recipe, environment) in CONTENDERS.items():
+            child = stack.enter_context(start(options, recipe, environment))
+            try:
+                child.ask(what="steps", count=1)  # warms up
+                children[name] = child
+            except harness.ChildError as error:
+                notes.append(f"Left out: {name}: {error}")
+        seconds = harness.in_turns(children, options.rounds, what="steps", count=options.steps)
+        facts = {name: child.ask(what="facts") for name, child in children.items()}
+    rows = [row_of(name, seconds, facts) for name in seconds]
+    return Result(f"train_step_{options.model}", settings_of(options), rows, machine(), notes)
+
+
+def row_of(name: str, seconds: dict[str, list[float]], facts: dict[str, Row]) -> Row:
+    """Lay out what one contender did, beside ours."""
+    summary, ours = harness.summary(seconds[name]), harness.summary(seconds[OURS])
+    return {
+        "recipe": name,
+        **summary,
+        "times ours": summary["median s"] / ours["median s"],
+        "times ours (min)": summary["min s"] / ours["min s"],
+        "tokens/s": facts[name]["tokens"] / summary["median s"],
+        "peak MB": facts[name]["peak MB"],
+        "our memory over it": facts[OURS]["peak MB"] / facts[name]["peak MB"],
+        "settings": facts[name]["runtime"],
+    }
+
+
+def break_down(options: argparse.Namespace) -> Result:
+    """Say where our step goes, and how far it is from its matrix products."""
+    with start(options, *CONTENDERS[OURS]) as child:
+        child.ask(what="steps", count=1)
+        found = child.ask(what="parts", count=max(3, options.steps * options.rounds))
+    step = statistics.median(run["step"] for run in found["runs"])
+    parts = {
+        name: statistics.median(run[name] for run in found["runs"]) for name in found["runs"][0]
+    }
+    floor = found["gflop"] / found["gflop_per_s"]
+    rows = [
+        {"part": name, "s": value, "of the step": value / step}
+        for name, value in [*parts.items(), ("floor", floor)]
+    ]
+    note = (
+        f"Floor: {found['gflop']:.0f} GFLOP of matrix products at {found['gflop_per_s']:.0f} "
+        f"GFLOP/s, measured in this process. The step takes {step / floor:.2f} times that."
+    )
+    return Result(
+        f"train_step_{options.model}_parts", settings_of(options), rows, machine(), [note]
+    )
+
+
+def check_losses(options: argparse.Namespace) -> float:
+    """Compare the losses of both recipes; give the largest difference."""
+    with (
+        start(options, *CONTENDERS[OURS]) as ours,
+        start(options, "Theirs", {PREPARE: "1"}) as theirs,
+    ):
+        pairs = zip(ours.ask(what="losses"), theirs.ask(what="losses"), strict=True)
+        largest = max(abs(a - b) for a, b in pairs)
+    if largest > TOLERANCE:
+        sys.exit(f"the recipes do not compute the same: their losses differ by {largest:.1e}")
+    return largest
+
+
+def start(options: argparse.Namespace, recipe: str, environment: dict[str, str | None]) -> Child:
+    """Start a contender's process."""
+    arguments = ("--model", options.model, "--batch_size", str(options.batch_size))
+    return Child("benchmarks.train_step", "--child", recipe, *arguments, environment=environment)
+
+
+def settings_of(options: argparse.Namespace) -> Row:
+    """Say what was asked for."""
+    return {name: getattr(options, name) for name in ("model", "batch_size", "rounds", "steps")}
+
+
+def machine() -> Row:
+    """Name what the figures depend on."""
+    return harness.machine("paddlenlp", "paddleslim", "numpy")
+
+
+def make_child(options: argparse.Namespace):
+    """Give the function that answers in a contender's process."""
+    from ofa_bert import runtime
+
+    if os.environ.get(PREPARE):
+        runtime.prepare()
+    else:
+        import paddle  # noqa: F401 - before our package could set anything
+    from benchmarks import models, recipes, step_data
+
+    recipe = getattr(recipes, options.child)
+    model = models.load(options.model)[0]
+    config, batches = model.config, step_data.training_batches(model.config, options.batch_size)
+    taken = 0
+    contender = None
+
+    def steps(count: int) -> list[float]:
+        nonlocal taken, contender
+        contender = contender or recipe(model, options.batch_size)
+        seconds = []
+        for _ in range(count):
+            began = time.perf_counter()
+            contender.step(batches[taken % len(batches)])
+            seconds.append(time.perf_counter() - began)
+            taken += 1
+        return seconds
+
+    def parts(count: int) -> Row:
+        runs = [contender.parts_of_step(batches[number % len(batches)]) for number in range(count)]
+        work = [contender.gflop_of_step(batches[number % len(batches)]) for number in range(count)]
+        rate = recipes.matrix_gflop_per_s()
+        return {"runs": runs, "gflop": statistics.median(work), "gflop_per_s": rate}
+
+    def losses() -> list[float]:
+        without_dropout = step_data.without_dropout(model)
+        batch = step_data.unpadded_batch(config, options.batch_size)
+        return recipes.without_first(recipe(without_dropout, options.batch_size).step(batch))
+
+    def facts() -> Row:
+        tokens = statistics.mean(batch.num_tokens for batch in batches)
+        memory = round(harness.peak_memory_mb())
+        return {"tokens": tokens, "peak MB": memory, "runtime": runtime.describe()}
+
+    requests = {"steps": steps, "parts": parts, "losses": losses, "facts": facts}
+    return lambda what, **arguments: requests[what](**arguments)
+
+
+if __name__ == "__main__":
+    main()
