@@ -62,16 +62,17 @@ def compress(configs: Sequence[Any], ranks: Ranks) -> None:
     importance = ofa.score_importance(model, ofa.evaluation_batches(rows, training.batch_size))
     supernet = ofa.make_supernet(model, importance, widths.width_mult_list)
     logger.info("importance from %d rows; widths:\n%s", len(rows), ofa.format_widths(supernet))
+    logger.info("schedule: %s", ofa.format_schedule(supernet, widths.schedule))
 
     # On every batch the teacher answers once, and every width learns to answer the same.
-    student = ofa.width_student(supernet.model, supernet.widths)
+    student = ofa.width_student(supernet.model, supernet.widths, widths.schedule, training.seed)
     teacher = ofa.ModelTeacher(model)
     distillation = ofa.DistillObjective(objective, regression=task.regression)
     teacher_scores = ofa.evaluate_model(model, task.dev, task.metrics, ranks=ranks)
     logger.info("teacher: %s", teacher_scores)
 
     def evaluate() -> ofa.Scores:
-        subnets = student.subnets(0)
+        subnets = ofa.named_widths(supernet.widths)
         return ofa.evaluate_subnets(supernet.model, task.dev, task.metrics, subnets, ranks)
 
     best = ofa.train(

@@ -49,6 +49,7 @@ _HOME = {
     ),
     "ofa_bert.scores": ("Best", "Scores"),
     "ofa_bert.results": (
+        "format_schedule",
         "format_widths",
         "report_widths",
         "rows_as_dicts",
@@ -58,7 +59,7 @@ _HOME = {
     "ofa_bert.export.export": ("ExportResult", "export_width"),
     "ofa_bert.export.source": ("card_facts", "parity_rows", "widths_to_export"),
     "ofa_bert.distill.objective": ("DistillObjective", "LabelObjective"),
-    "ofa_bert.distill.student": ("SubnetStudent", "width_student"),
+    "ofa_bert.distill.student": ("SubnetStudent", "named_widths", "width_student"),
     "ofa_bert.distill.teacher": ("ModelTeacher", "NoTeacher"),
     "ofa_bert.training": ("Parts", "train"),
     "ofa_bert.evaluate": ("evaluate_model", "evaluate_subnets", "predict_logits"),

@@ -311,9 +311,15 @@ class SupernetConfig:
         "train", help="rows that score importance: train or dev", choices=("train", "dev")
     )
     importance_examples: int = setting(1024, help="how many of those rows; -1: all")
+    schedule: str = setting(
+        "all",
+        help="widths of each step: all; sandwich (widest, narrowest, one other); "
+        "random-K (K of them)",
+    )
 
     def __post_init__(self) -> None:
         widths = self.width_mult_list
+        check_schedule(self.schedule, len(widths))
         for width_mult in widths:
             check_width(width_mult)
         require(
@@ -325,6 +331,22 @@ class SupernetConfig:
             self.importance_examples == -1 or self.importance_examples >= 1,
             f"importance_examples must be at least 1, or -1; got {self.importance_examples}",
         )
+
+
+def check_schedule(schedule: str, num_widths: int) -> None:
+    """Raise ``InputError`` unless ``schedule`` can choose among so many widths."""
+    count = random_count(schedule)
+    require(
+        schedule in ("all", "sandwich") or 1 <= count <= num_widths,
+        f"schedule must be all, sandwich or random-K with K from 1 to {num_widths}, the widths "
+        f"there are; got {schedule!r}",
+    )
+
+
+def random_count(schedule: str) -> int:
+    """Read K of ``random-K``; 0 where ``schedule`` is not of that form."""
+    word, _, count = schedule.partition("-")
+    return int(count) if word == "random" and count.isascii() and count.isdigit() else 0
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ class MetricsLog:
 
     def _clear(self) -> None:
         self._sums: dict[str, float] = {}
+        self._counts: Counter[str] = Counter()
         self._steps, self._tokens, self._seconds = 0, 0, 0.0
 
     def add(self, terms: dict[str, dict[str, float]], tokens: int, seconds: float) -> None:
@@ -34,6 +36,7 @@ class MetricsLog:
             for term, value in values.items():
                 key = f"{name}/{term}"
                 self._sums[key] = self._sums.get(key, 0.0) + value
+                self._counts[key] += 1
         self._steps += 1
         self._tokens += tokens
         self._seconds += seconds
@@ -42,9 +45,10 @@ class MetricsLog:
         """Append the means since the last line, and begin anew.
 
         Returns:
-            What was written; ``loss`` is the sum over sub-networks and terms.
+            What was written; ``loss`` is the sum over sub-networks and terms, each the mean over
+            the steps that trained it.
         """
-        losses = {key: total / self._steps for key, total in self._sums.items()}
+        losses = {key: total / self._counts[key] for key, total in self._sums.items()}
         line = {
             "step": step,
             "epoch": round(epoch, 4),

@@ -14,10 +14,11 @@ from ofa_bert.arguments import resolved
 from ofa_bert.config import width_label
 from ofa_bert.data.tokenizer import Tokenizer
 from ofa_bert.deploy import versions
+from ofa_bert.distill.schedule import cost_share
 from ofa_bert.export.measure import measure_sub_models
 from ofa_bert.report import ReportRow, build_rows, markdown_table
 from ofa_bert.scores import Best
-from ofa_bert.subnet import count_params
+from ofa_bert.subnet import count_macs, count_params
 from ofa_bert.supernet import Supernet
 
 
@@ -35,6 +36,14 @@ def format_widths(supernet: Supernet) -> str:
     ]
     header = ["width", "heads (layer 0)", "neurons (layer 0)", "params (M)"]
     return markdown_table(header, rows)
+
+
+def format_schedule(supernet: Supernet, schedule: str) -> str:
+    """Say what a schedule trains, and its expected share of the matrix products of ``all``."""
+    config = supernet.model.config
+    length = config.max_seq_length or config.max_position_embeddings
+    macs = [count_macs(config, subnet, length) for subnet in supernet.widths.values()]
+    return f"{schedule}, {cost_share(schedule, macs):.2f} of the matrix products of all widths"
 
 
 def report_widths(

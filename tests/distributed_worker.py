@@ -52,7 +52,7 @@ def work(folder: Path, ranks: Ranks) -> None:
     dev = tiny_dataset(9, seed=2)
 
     def evaluate():
-        subnets = student.subnets(0)
+        subnets = student.subnets(1)
         return evaluate_subnets(student.model, {"dev": dev}, ("accuracy",), subnets, ranks)
 
     class Watched(Checkpoints):

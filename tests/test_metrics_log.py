@@ -37,6 +37,15 @@ def test_a_line_holds_the_means_since_the_last_one(tmp_path):
     assert lines(tmp_path / "m.jsonl")[0] == line
 
 
+def test_a_width_that_some_steps_leave_out_is_averaged_over_the_others():
+    log = MetricsLog(None)
+    log.add({"wide": {"rep": 1.0}, "narrow": {"rep": 5.0}}, 10, 1.0)
+    log.add({"wide": {"rep": 3.0}}, 10, 1.0)
+    line = log.write(2, 0.1, 2e-5)
+    assert line["losses"] == {"wide/rep": 2.0, "narrow/rep": 5.0}
+    assert line["loss"] == 7.0
+
+
 def test_without_a_file_lines_are_given_and_written_nowhere():
     log = written(None, [1])
     log.add({"full": {"label": 0.5}}, tokens=10, seconds=0.5)

@@ -221,7 +221,7 @@ def test_a_resumed_run_gives_the_same_bits(tmp_path):
             if stop_at is not None and len(calls) > stop_at:
                 raise KeyboardInterrupt
             value = float(weights_of(parts.student.model)["classifier.bias"].sum())
-            return {name: {"score": value} for name in parts.student.subnets(0)}
+            return {name: {"score": value} for name in parts.student.subnets(1)}
 
         best = train(
             parts,
