@@ -66,7 +66,7 @@ def compress(configs: Sequence[Any], ranks: Ranks) -> None:
 
     # On every batch the teacher answers once, and every width learns to answer the same.
     student = ofa.width_student(supernet.model, supernet.widths, widths.schedule, training.seed)
-    teacher = ofa.ModelTeacher(model)
+    teacher = ofa.make_teacher(model, task.train, objective.teacher_cache)
     distillation = ofa.DistillObjective(objective, regression=task.regression)
     teacher_scores = ofa.evaluate_model(model, task.dev, task.metrics, ranks=ranks)
     logger.info("teacher: %s", teacher_scores)

@@ -60,6 +60,7 @@ _HOME = {
     "ofa_bert.export.source": ("card_facts", "parity_rows", "widths_to_export"),
     "ofa_bert.distill.objective": ("DistillObjective", "LabelObjective"),
     "ofa_bert.distill.student": ("SubnetStudent", "named_widths", "width_student"),
+    "ofa_bert.distill.recorded": ("make_teacher",),
     "ofa_bert.distill.teacher": ("ModelTeacher", "NoTeacher"),
     "ofa_bert.training": ("Parts", "train"),
     "ofa_bert.evaluate": ("evaluate_model", "evaluate_subnets", "predict_logits"),

@@ -285,6 +285,12 @@ class ObjectiveConfig:
     lambda_logit: float = setting(1.0, help="weight of the loss on the logits")
     lambda_rep: float = setting(0.1, help="weight of the loss on embeddings and hidden states")
     lambda_label: float = setting(0.0, help="weight of the loss on the labels")
+    teacher_cache: str = setting(
+        "none",
+        help="keep the teacher's answers instead of asking at every step: none; logits (needs "
+        "lambda_rep 0); memory; disk (also for later runs)",
+        choices=("none", "logits", "memory", "disk"),
+    )
 
     def __post_init__(self) -> None:
         for name in ("lambda_logit", "lambda_rep", "lambda_label"):
@@ -295,6 +301,11 @@ class ObjectiveConfig:
             self.lambda_logit + self.lambda_rep + self.lambda_label > 0,
             "lambda_logit, lambda_rep and lambda_label must not all be 0; "
             "there would be nothing to learn",
+        )
+        require(
+            self.teacher_cache != "logits" or not self.lambda_rep,
+            "teacher_cache logits keeps no hidden states, which lambda_rep "
+            f"{self.lambda_rep} asks for; pass --teacher_cache memory or --lambda_rep 0",
         )
 
 

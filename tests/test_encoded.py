@@ -149,7 +149,7 @@ def test_a_cache_that_cannot_be_written_is_a_warning(monkeypatch, tmp_path, capl
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("OFA_BERT_CACHE", str(tmp_path / "file" / "cache"))
     assert len(encode()) == 2
-    assert "tokens are not cached: cannot write" in caplog.text
+    assert "nothing is kept for the next run: cannot write" in caplog.text
 
 
 def test_a_full_disk_leaves_no_half_file(monkeypatch, cache_folder, caplog):

@@ -81,7 +81,9 @@ def _write(path: Path, arrays: Arrays) -> None:
             np.savez(file, **arrays)
         os.replace(temporary, path)
     except OSError as error:
-        logger.warning("tokens are not cached: cannot write %s (%s)", path, error.strerror or error)
+        logger.warning(
+            "nothing is kept for the next run: cannot write %s (%s)", path, error.strerror or error
+        )
         if temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)

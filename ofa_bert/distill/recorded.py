@@ -1,0 +1,143 @@
+"""A teacher's answers to all training rows, computed once and looked up after that."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterator
+
+import numpy as np
+import paddle
+
+from ofa_bert import runtime
+from ofa_bert.data.batches import Batch, evaluation_batches
+from ofa_bert.data.cache import Arrays, cache_key, cached_arrays
+from ofa_bert.data.encoded import EncodedDataset
+from ofa_bert.distill.protocols import Teacher
+from ofa_bert.distill.teacher import ModelTeacher
+from ofa_bert.errors import InputError
+from ofa_bert.nn.bert import BertForSequenceClassification, ModelOutput
+
+logger = logging.getLogger(__name__)
+
+RECORDING_BATCH_SIZE = 64
+MEMORY_SHARE = 0.8
+"""Of the free memory that answers may take."""
+
+
+class RecordedTeacher:
+    """Looks up the answers to the rows of one data set; of padding it knows nothing (zeros)."""
+
+    def __init__(self, answers: Arrays, dataset: EncodedDataset) -> None:
+        """Hold the answers that ``record`` gave for the same data set."""
+        self._logits, self._hidden = answers["logits"], answers.get("hidden_states")
+        self._dataset = dataset
+
+    def __call__(self, batch: Batch) -> ModelOutput:
+        """Answer a batch of the data set; hidden states only where they were recorded."""
+        logits = paddle.to_tensor(self._logits[batch.indices])
+        if self._hidden is None:
+            return ModelOutput(logits, (), ())
+        mask = batch.attention_mask.numpy().astype(bool)
+        tokens = _tokens_of(self._dataset, batch.indices)
+        states = []
+        for layer in self._hidden:
+            padded = np.zeros((*mask.shape, layer.shape[-1]), "float32")
+            padded[mask] = layer[tokens]
+            states.append(paddle.to_tensor(padded))
+        return ModelOutput(logits, tuple(states), ())
+
+
+def make_teacher(
+    model: BertForSequenceClassification, dataset: EncodedDataset, cache: str
+) -> Teacher:
+    """Make a teacher that keeps its answers as ``cache`` says.
+
+    Recorded before training and in a fixed order, the answers are the same bits in every run and
+    after every resume.
+
+    Args:
+        model: the fine-tuned network; its parameters are frozen.
+        dataset: the rows that will be asked.
+        cache: ``none``: answers every batch anew; ``logits``: keeps them in memory, and no hidden
+            states; ``memory``: keeps both; ``disk``: also for later runs, under a hash of
+            weights and rows.
+
+    Raises:
+        InputError: if the answers do not fit into memory.
+    """
+    teacher = ModelTeacher(model)
+    if cache == "none":
+        return teacher
+    with_states = cache != "logits"
+    _check_memory(model, dataset, with_states)
+    names = ("logits", "hidden_states") if with_states else ("logits",)
+
+    def build() -> Arrays:
+        logger.info("recording the teacher's answers to %d rows", len(dataset))
+        return record(teacher, dataset, with_states=with_states)
+
+    kept = (
+        cached_arrays(cache_key(_key(model, dataset)), names, build) if cache == "disk" else build()
+    )
+    return RecordedTeacher(kept, dataset)
+
+
+def record(teacher: Teacher, dataset: EncodedDataset, *, with_states: bool) -> Arrays:
+    """Ask a teacher about every row once.
+
+    Returns:
+        ``logits``: float32 ``[rows, num_classes]``; ``hidden_states``: float32
+        ``[num_layers + 1, all tokens, hidden_size]``, in the order of the data set.
+    """
+    arrays: Arrays = {}
+    for batch in evaluation_batches(dataset, RECORDING_BATCH_SIZE):
+        output = teacher(batch)
+        assert output is not None, "a teacher that answers nothing cannot be recorded"
+        if not arrays:
+            arrays["logits"] = np.empty((len(dataset), output.logits.shape[-1]), "float32")
+            if with_states:
+                sizes = (len(output.hidden_states), len(dataset.input_ids))
+                hidden_size = output.hidden_states[0].shape[-1]
+                arrays["hidden_states"] = np.empty((*sizes, hidden_size), "float32")
+        arrays["logits"][batch.indices] = output.logits.numpy()
+        if with_states:
+            tokens, mask = _tokens_of(dataset, batch.indices), batch.attention_mask.numpy() == 1
+            for layer, states in zip(arrays["hidden_states"], output.hidden_states, strict=True):
+                layer[tokens] = states.numpy()[mask]
+    return arrays
+
+
+def _tokens_of(dataset: EncodedDataset, rows: np.ndarray) -> np.ndarray:
+    """Give the places of all tokens of some rows, row after row."""
+    spans = [np.arange(dataset.offsets[row], dataset.offsets[row + 1]) for row in rows]
+    return np.concatenate(spans)
+
+
+def _check_memory(
+    model: BertForSequenceClassification, dataset: EncodedDataset, with_states: bool
+) -> None:
+    if not with_states or "SC_AVPHYS_PAGES" not in os.sysconf_names:
+        return
+    config = model.config
+    needed = 4 * (config.num_layers + 1) * len(dataset.input_ids) * config.hidden_size
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > MEMORY_SHARE * free:
+        raise InputError(
+            f"teacher_cache needs {needed / 1e9:.1f} GB for the hidden states of {len(dataset)} "
+            f"rows; {free / 1e9:.1f} GB of memory are free; pass --teacher_cache none"
+        )
+
+
+def _key(model: BertForSequenceClassification, dataset: EncodedDataset) -> Iterator[str]:
+    """Name everything that decides the bits of an answer."""
+    yield from ("teacher", paddle.__version__, runtime.describe(), str(model.config))
+    for name, parameter in sorted(model.state_dict().items()):
+        yield from (name, _digest(parameter.numpy()))
+    for array in (dataset.input_ids, dataset.token_type_ids, dataset.offsets):
+        yield _digest(array)
+
+
+def _digest(array: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()

@@ -1,0 +1,128 @@
+import os
+
+import numpy as np
+import paddle
+import pytest
+
+from ofa_bert.config import ObjectiveConfig, TrainConfig
+from ofa_bert.data.batches import training_steps
+from ofa_bert.distill import recorded
+from ofa_bert.distill.objective import DistillObjective
+from ofa_bert.distill.recorded import RecordedTeacher, make_teacher
+from ofa_bert.distill.student import width_student
+from ofa_bert.distill.teacher import ModelTeacher
+from ofa_bert.errors import InputError
+from ofa_bert.subnet import resolve_widths
+from ofa_bert.training import Parts, train
+from tests.oracles import bert_of
+from tests.tiny import randomise, tiny_config, tiny_dataset, tiny_model
+
+
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("OFA_BERT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def batches_of(dataset):
+    steps = training_steps(dataset, batch_size=4, seed=3, epoch=1)
+    return [batch for batches in steps for batch in batches]
+
+
+@pytest.mark.parametrize("cache", ["none", "memory", "disk"])
+def test_answers_to_every_row_equal_numpy(cache):
+    model, dataset = tiny_model(), tiny_dataset(11)
+    teacher = make_teacher(model, dataset, cache)
+    for batch in batches_of(dataset):
+        answer = teacher(batch)
+        arrays = {
+            name: getattr(batch, name).numpy()
+            for name in ("input_ids", "token_type_ids", "attention_mask")
+        }
+        logits, states = bert_of(model, arrays)
+        np.testing.assert_allclose(answer.logits.numpy(), logits, rtol=1e-5, atol=1e-5)
+        for ours, row_states in zip(answer.hidden_states, states, strict=True):
+            tokens = ours.numpy()[arrays["attention_mask"] == 1]
+            np.testing.assert_allclose(tokens, np.concatenate(row_states), rtol=1e-5, atol=1e-5)
+        assert answer.logits.stop_gradient
+
+
+def test_nothing_is_asked_after_the_recording(monkeypatch):
+    model, dataset = tiny_model(), tiny_dataset(9)
+    teacher = make_teacher(model, dataset, "memory")
+    monkeypatch.setattr(ModelTeacher, "__call__", None)
+    assert [teacher(batch).logits.shape[0] for batch in batches_of(dataset)] == [4, 4, 1]
+
+
+def test_logits_alone_hold_no_hidden_states():
+    model, dataset = tiny_model(), tiny_dataset(6)
+    (batch, _) = batches_of(dataset)
+    answer = make_teacher(model, dataset, "logits")(batch)
+    expected = ModelTeacher(model)(batch)
+    np.testing.assert_allclose(answer.logits.numpy(), expected.logits.numpy(), rtol=1e-5, atol=1e-6)
+    assert answer.hidden_states == ()
+    with pytest.raises(InputError, match=r"teacher_cache logits .* lambda_rep 0\.1"):
+        ObjectiveConfig(teacher_cache="logits")
+
+
+@pytest.mark.parametrize("settings", [{}, {"lambda_rep": 0.0, "teacher_cache": "logits"}])
+def test_a_run_with_recorded_answers_trains_what_a_run_without_trains(settings):
+    dataset = tiny_dataset(12)
+    config = ObjectiveConfig(**settings)
+    trained = []
+    for cache in ("none", "memory" if config.lambda_rep else "logits"):
+        model, student = tiny_model(), tiny_model()
+        randomise(student, seed=5)
+        parts = Parts(
+            width_student(student, resolve_widths(model.config, (1.0, 0.5))),
+            make_teacher(model, dataset, cache),
+            DistillObjective(config, regression=False),
+        )
+        training = TrainConfig(batch_size=4, max_steps=4, learning_rate=1e-3)
+        train(parts, dataset, training, evaluate=lambda: {"full": {"score": 0.5}})
+        trained.append(student.state_dict())
+    for name, value in trained[0].items():
+        if name.endswith("k_proj.bias"):
+            continue  # Softmax does not see it: its gradient is rounding noise.
+        np.testing.assert_allclose(value.numpy(), trained[1][name].numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_the_disk_keeps_answers_for_the_same_weights_and_rows_only(monkeypatch, cache_folder):
+    counted = []
+    record = recorded.record
+    monkeypatch.setattr(
+        recorded, "record", lambda *args, **kwargs: counted.append(1) or record(*args, **kwargs)
+    )
+    model, dataset = tiny_model(), tiny_dataset(7)
+    first = make_teacher(model, dataset, "disk")
+    again = make_teacher(model, dataset, "disk")
+    assert len(counted) == 1
+    for batch in batches_of(dataset):
+        np.testing.assert_array_equal(first(batch).logits.numpy(), again(batch).logits.numpy())
+    make_teacher(model, tiny_dataset(8), "disk")
+    other = tiny_model()
+    with paddle.no_grad():
+        other.classifier.bias.add_(paddle.to_tensor([1e-3, 0.0, 0.0][: other.config.num_classes]))
+    make_teacher(other, dataset, "disk")
+    assert len(counted) == 3
+    for path in cache_folder.iterdir():
+        path.write_bytes(path.read_bytes()[:-100])
+    make_teacher(model, dataset, "disk")
+    assert len(counted) == 4
+
+
+def test_a_full_disk_is_a_warning(monkeypatch, caplog):
+    monkeypatch.setenv("OFA_BERT_CACHE", "/dev/full/cache")
+    dataset = tiny_dataset(5)
+    teacher = make_teacher(tiny_model(), dataset, "disk")
+    assert isinstance(teacher, RecordedTeacher)
+    assert "nothing is kept for the next run" in caplog.text
+
+
+def test_answers_that_do_not_fit_into_memory_are_refused(monkeypatch):
+    monkeypatch.setattr(os, "sysconf", {"SC_AVPHYS_PAGES": 2, "SC_PAGE_SIZE": 4096}.get)
+    dataset, config = tiny_dataset(40), tiny_config()
+    needed = 4 * (config.num_layers + 1) * len(dataset.input_ids) * config.hidden_size
+    assert needed > 2 * 4096
+    with pytest.raises(InputError, match=r"teacher_cache needs .* GB .* --teacher_cache none"):
+        make_teacher(tiny_model(config), dataset, "memory")
