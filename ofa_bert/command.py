@@ -35,6 +35,11 @@ def run_command(main: Callable[[Sequence[str]], int | None], argv: Sequence[str]
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 2 if isinstance(error, InputError) else 1
+    except MemoryError:
+        print(  # noqa: T201
+            "error: out of memory; lower --batch_size or --max_seq_length", file=sys.stderr
+        )
+        return 2
     except BrokenPipeError:
         # The reader of our output left: nothing more to say, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -226,6 +226,7 @@ def data_settings(directory: str | Path) -> dict[str, Any]:
 
 def _check_resumable(folder: Path, run: dict[str, Any]) -> None:
     if (folder / RESULTS).exists():
+        _remove_checkpoints(folder)  # a kill after the results were written leaves them
         raise InputError(f"output_dir {folder} holds a finished run; there is nothing to resume")
     before = run  # what a kill in the first moment leaves: there is nothing to go on from
     if (folder / START).exists():
@@ -283,11 +284,15 @@ def _remove_drafts(folder: Path) -> None:
             draft.unlink(missing_ok=True)
 
 
-def _remove_run(folder: Path) -> None:
-    """Remove what a run makes, by name, and nothing else; its mark last."""
+def _remove_checkpoints(folder: Path) -> None:
     from ofa_bert.checkpointing import Checkpoints
 
     Checkpoints(folder / CHECKPOINTS).clear()
+
+
+def _remove_run(folder: Path) -> None:
+    """Remove what a run makes, by name, and nothing else; its mark last."""
+    _remove_checkpoints(folder)
     for name in sorted(MADE_BY_A_RUN, key=lambda name: name == SETTINGS):
         if name != CHECKPOINTS:
             (folder / name).unlink(missing_ok=True)

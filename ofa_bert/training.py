@@ -6,7 +6,6 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import paddle
@@ -15,7 +14,7 @@ from tqdm import tqdm
 from ofa_bert import runtime
 from ofa_bert.checkpointing import Checkpoints
 from ofa_bert.config import TrainConfig
-from ofa_bert.data.batches import Batch, steps_per_epoch, training_steps
+from ofa_bert.data.batches import Batch, memory_told, steps_per_epoch, training_steps
 from ofa_bert.data.encoded import EncodedDataset
 from ofa_bert.distill.protocols import Objective, Student, Teacher
 from ofa_bert.distributed import (
@@ -105,7 +104,7 @@ def train(
         for step, micro_batches in steps:
             step_start = time.perf_counter()
             optimizer.set_lr(learning_rate(step - 1, plan, config.learning_rate))
-            with _memory_told(step, micro_batches):
+            with memory_told(micro_batches, f"taking step {step}"):
                 terms = train_step(parts, micro_batches, optimizer, config, step, ranks)
             _check_finite(terms, step, micro_batches)
             tokens = micro_batches[0].step_tokens if micro_batches else 0
@@ -192,21 +191,6 @@ def _split(config: TrainConfig, ranks: Ranks) -> dict[str, int]:
 def _seed_of(seed: int, step: int, rank: int) -> int:
     """Give each step and process its own dropout; the factors only keep neighbours apart."""
     return (seed * 1_000_003 + step * 1_009 + rank) % (2**31)
-
-
-@contextmanager
-def _memory_told(step: int, micro_batches: list[Batch]) -> Iterator[None]:
-    """Say of a step that does not fit into memory how large it was."""
-    try:
-        yield
-    except MemoryError:
-        shapes = [batch.input_ids.shape for batch in micro_batches]
-        rows, length = max(shapes, key=math.prod)
-        raise InputError(
-            f"out of memory at step {step}: a batch of {rows} rows of {length} tokens does not "
-            "fit; the last checkpoint is kept: lower --batch_size (and raise "
-            "--gradient_accumulation_steps as much) or --max_seq_length"
-        ) from None
 
 
 def _check_finite(terms: Terms, step: int, micro_batches: list[Batch]) -> None:
