@@ -55,44 +55,44 @@ def compress(configs: Sequence[Any], ranks: Ranks) -> None:
     # The fine-tuned model and its task.
     model, tokenizer, task = ofa.load_model_and_task(source, data)
     ofa.resolve_widths(model.config, widths.width_mult_list)  # fail before the work, not after
-    folder = ofa.open_run_folder(output, configs, ranks)
+    inputs = ofa.fingerprints(model, task)
+    with ofa.open_run_folder(output, configs, ranks, inputs) as folder:
+        # Sort heads and neurons by importance: then any prefix of them is a good smaller network.
+        rows = ofa.importance_rows(task, widths)
+        importance = ofa.score_importance(model, ofa.evaluation_batches(rows, training.batch_size))
+        supernet = ofa.make_supernet(model, importance, widths.width_mult_list)
+        logger.info("importance from %d rows; widths:\n%s", len(rows), ofa.format_widths(supernet))
+        logger.info("schedule: %s", ofa.format_schedule(supernet, widths.schedule))
 
-    # Sort heads and neurons by importance: then any prefix of them is a good smaller network.
-    rows = ofa.importance_rows(task, widths)
-    importance = ofa.score_importance(model, ofa.evaluation_batches(rows, training.batch_size))
-    supernet = ofa.make_supernet(model, importance, widths.width_mult_list)
-    logger.info("importance from %d rows; widths:\n%s", len(rows), ofa.format_widths(supernet))
-    logger.info("schedule: %s", ofa.format_schedule(supernet, widths.schedule))
+        # On every batch the teacher answers once, and every width learns to answer the same.
+        student = ofa.width_student(supernet.model, supernet.widths, widths.schedule, training.seed)
+        teacher = ofa.make_teacher(model, task.train, objective.teacher_cache)
+        distillation = ofa.DistillObjective(objective, regression=task.regression)
+        teacher_scores = ofa.evaluate_model(model, task.dev, task.metrics, ranks=ranks)
+        logger.info("teacher: %s", teacher_scores)
 
-    # On every batch the teacher answers once, and every width learns to answer the same.
-    student = ofa.width_student(supernet.model, supernet.widths, widths.schedule, training.seed)
-    teacher = ofa.make_teacher(model, task.train, objective.teacher_cache)
-    distillation = ofa.DistillObjective(objective, regression=task.regression)
-    teacher_scores = ofa.evaluate_model(model, task.dev, task.metrics, ranks=ranks)
-    logger.info("teacher: %s", teacher_scores)
+        def evaluate() -> ofa.Scores:
+            subnets = ofa.named_widths(supernet.widths)
+            return ofa.evaluate_subnets(supernet.model, task.dev, task.metrics, subnets, ranks)
 
-    def evaluate() -> ofa.Scores:
-        subnets = ofa.named_widths(supernet.widths)
-        return ofa.evaluate_subnets(supernet.model, task.dev, task.metrics, subnets, ranks)
+        best = ofa.train(
+            ofa.Parts(student, teacher, distillation),
+            task.train,
+            training,
+            evaluate=evaluate,
+            checkpoints=folder.checkpoints,
+            metrics_log=folder.metrics_log,
+            ranks=ranks,
+        )
 
-    best = ofa.train(
-        ofa.Parts(student, teacher, distillation),
-        task.train,
-        training,
-        evaluate=evaluate,
-        checkpoints=folder.checkpoints,
-        metrics_log=folder.metrics_log,
-        ranks=ranks,
-    )
-
-    # Keep the best weights, and say what each width scores, weighs and costs.
-    if ranks.is_main:
-        ofa.save_supernet(supernet, folder.path, tokenizer)
-        report = ofa.report_widths(supernet, best, teacher_scores["score"], tokenizer)
-        more = {"teacher": teacher_scores, "widths": ofa.rows_as_dicts(report)}
-        folder.finish(ofa.training_results(best, configs, run_start, **more))
-        print(ofa.format_table(report))  # noqa: T201
-        logger.info("the supernet is in %s", folder.path)
+        # Keep the best weights, and say what each width scores, weighs and costs.
+        if ranks.is_main:
+            ofa.save_supernet(supernet, folder.path, tokenizer)
+            report = ofa.report_widths(supernet, best, teacher_scores["score"], tokenizer)
+            more = {"teacher": teacher_scores, "widths": ofa.rows_as_dicts(report)}
+            folder.finish(ofa.training_results(best, configs, run_start, **more))
+            print(ofa.format_table(report))  # noqa: T201
+            logger.info("the supernet is in %s", folder.path)
 
 
 if __name__ == "__main__":

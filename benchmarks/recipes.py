@@ -127,7 +127,7 @@ class TimedObjective:
 
     def __init__(self, objective: Any, clock: Clock) -> None:
         self.objective, self.clock = objective, clock
-        self.parameters = objective.parameters
+        self.named_parameters = objective.named_parameters
 
     def __call__(self, student: Any, teacher: Any, batch: Batch, subnet: Any) -> Any:
         """Give the loss terms."""

@@ -1,159 +1,209 @@
-"""Saving a run while it trains, resuming it, and going back to its best weights."""
+"""The checkpoints of a run: saving, which are kept, and which one to continue from."""
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import paddle
 from paddle import nn
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
+from ofa_bert.durable import (
+    PARTIAL,
+    DamagedError,
+    check_whole,
+    new_directory,
+    remove_directory,
+)
 from ofa_bert.errors import InputError
 from ofa_bert.scores import Best
+from ofa_bert.training_state import (
+    FILES,
+    WEIGHTS,
+    Arrays,
+    Trained,
+    capture,
+    model_arrays,
+    put_back,
+    read_description,
+    read_state,
+)
 
 logger = logging.getLogger(__name__)
 
-Arrays = dict[str, np.ndarray]
-STATE, WEIGHTS, OPTIMIZER = "state.json", "model.safetensors", "optimizer.safetensors"
+STEP, DAMAGED = "step_", "damaged_"
 
 
 class Checkpoints:
-    """The checkpoints of one run: the newest few, and the best weights.
+    """The checkpoints of one run: the newest few, and those with the best weights.
 
     Args:
-        directory: where they are kept; None keeps the best weights in memory and no others.
+        directory: where they are kept, made at the first; None keeps the best weights in memory
+            and nothing else.
         keep: how many of the newest to keep.
+        run: what to note of the run; a checkpoint of another ``id`` is foreign.
     """
 
-    def __init__(self, directory: Path | None, keep: int = 2) -> None:
+    def __init__(
+        self, directory: Path | None, keep: int = 2, run: Mapping[str, Any] | None = None
+    ) -> None:
         self.directory = directory
         self.keep = keep
+        self.run = dict(run or {})
         self._best_in_memory: Arrays | None = None
 
-    def save(
-        self,
-        step: int,
-        model: nn.Layer,
-        optimizer: paddle.optimizer.Optimizer,
-        best: Best,
-        *,
-        is_best: bool,
-    ) -> None:
-        """Save everything that step ``step + 1`` needs, and the weights again if they are best."""
-        weights = model_arrays(model)
+    @property
+    def how_to_continue(self) -> str:
+        """Say to someone who stopped the run what to do."""
         if self.directory is None:
-            if is_best:
-                self._best_in_memory = weights
-            return
-        if is_best:
-            # Under the step's own name: a kill between the two writes must not leave newer best
-            # weights than the state that speaks of them.
-            self._write(f"best_{step}", {WEIGHTS: weights}, best)
-        files = {WEIGHTS: weights, OPTIMIZER: optimizer_arrays(model, optimizer)}
-        self._write(f"step_{step}", files, best)
-        self._remove_old(best)
+            return "nothing is saved"
+        return "all is saved; type the same command with --resume to continue"
 
-    def restore(self, model: nn.Layer, optimizer: paddle.optimizer.Optimizer) -> tuple[int, Best]:
-        """Continue from the newest checkpoint: give its step and best scores, or step 0.
+    def save(self, step: int, best: Best, trained: Trained) -> None:
+        """Save everything that step ``step + 1`` needs; then remove what is no longer kept.
 
         Raises:
-            InputError: if the newest checkpoint cannot be read.
+            InputError: if a weight is NaN or infinite, or the system refuses to write.
         """
-        steps = self._numbered("step_")
-        if not steps:
-            return 0, Best()
-        step, folder = steps[-1]
+        if self.directory is None:
+            if best.step == step:
+                self._best_in_memory = model_arrays(trained.model)
+            return
+        state = capture(step, best, trained, self.run)
         try:
-            state = json.loads((folder / STATE).read_text(encoding="utf-8"))
-            weights, accumulators = load_file(folder / WEIGHTS), load_file(folder / OPTIMIZER)
-        except (OSError, ValueError, SafetensorError) as error:
+            # Not its parents: an output directory that was removed must not come back half.
+            self.directory.mkdir(exist_ok=True)
+            trained.metrics_log.sync()
+            with new_directory(self.directory / f"{STEP}{step}", FILES) as folder:
+                state.write(folder)
+            self._remove_old()
+        except OSError as error:
             raise InputError(
-                f"checkpoint {folder} cannot be read: {error}; delete it to resume from the one "
-                "before"
+                f"checkpoint of step {step} cannot be written to {self.directory}: "
+                f"{error.strerror or error}; what was saved before is kept: mend that, then type "
+                "the same command with --resume"
             ) from None
-        model.set_state_dict(weights)
-        set_optimizer_arrays(model, optimizer, accumulators)
-        logger.info("resumed from step %d", step)
-        return step, Best(**state["best"])
 
-    def load_best(self, model: nn.Layer) -> None:
-        """Put the best weights into the model."""
-        best = self._numbered("best_")
-        weights = load_file(best[-1][1] / WEIGHTS) if best else self._best_in_memory
+    def newest(self) -> int:
+        """Find the step to continue from: the newest whole checkpoint, or 0 where there is none.
+
+        Those that are newer and damaged are named in warnings and set aside.
+
+        Raises:
+            InputError: if there are checkpoints and none is whole.
+        """
+        self._remove_partial()
+        damaged: dict[Path, str] = {}
+        for step, folder in reversed(self._steps()):
+            try:
+                self._check(folder)
+            except DamagedError as error:
+                damaged[folder] = str(error)
+                continue
+            for newer, what in damaged.items():
+                logger.warning("checkpoint %s is not used: %s", newer, what)
+                _set_aside(newer)
+            return step
+        if damaged:
+            faults = "; ".join(f"{folder.name}: {what}" for folder, what in damaged.items())
+            raise InputError(
+                f"no checkpoint in {self.directory} can be used ({faults}); "
+                "begin anew with --overwrite_output_dir"
+            )
+        return 0
+
+    def restore(self, step: int, trained: Trained) -> Best:
+        """Continue from the checkpoint of ``step``, or from the start if that is 0."""
+        if step == 0 or self.directory is None:
+            trained.metrics_log.rewind(0)
+            return Best()
+        state = read_state(self.directory / f"{STEP}{step}")
+        put_back(state, trained)
+        logger.info("resumed from step %d", step)
+        return state.best
+
+    def load_best(self, best: Best, model: nn.Layer) -> None:
+        """Put the best weights into the model.
+
+        Raises:
+            InputError: if they are no longer what was saved.
+        """
+        weights = self._best_in_memory
+        if self.directory is not None:
+            folder = self.directory / f"{STEP}{best.step}"
+            try:
+                check_whole(folder)
+            except DamagedError as error:
+                raise InputError(f"checkpoint {folder}, the best, was changed: {error}") from None
+            weights = load_file(folder / WEIGHTS)
         if weights is not None:
             model.set_state_dict(weights)
 
     def clear(self) -> None:
-        """Remove all checkpoints."""
-        if self.directory is not None and self.directory.exists():
-            shutil.rmtree(self.directory)
+        """Remove all checkpoints, and the directory unless it holds something else."""
+        if self.directory is None or not self.directory.is_dir():
+            return
+        for folder in list(self.directory.iterdir()):
+            if folder.name.startswith((STEP, PARTIAL, DAMAGED)):
+                remove_directory(folder, FILES)
+        left = sorted(path.name for path in self.directory.iterdir())
+        if left:
+            logger.warning("%s is left: it holds %s", self.directory, ", ".join(left[:3]))
+        else:
+            self.directory.rmdir()
 
-    def _write(self, name: str, files: dict[str, Arrays], best: Best) -> None:
-        """Write a checkpoint beside its place, then rename: it is there whole or not at all."""
-        assert self.directory is not None
-        self.directory.mkdir(parents=True, exist_ok=True)
-        target, partial = self.directory / name, self.directory / f"partial_{name}"
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        for file_name, arrays in files.items():
-            save_file(arrays, partial / file_name)
-        state: dict[str, Any] = {"best": best.to_dict()}
-        (partial / STATE).write_text(json.dumps(state), encoding="utf-8")
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(partial, target)
+    def _check(self, folder: Path) -> None:
+        """Raise ``DamagedError`` unless a run goes on from here as if it had never stopped."""
+        check_whole(folder)
+        step, best, _, run = read_description(folder)
+        if run.get("id") != self.run.get("id"):
+            raise DamagedError("it is of another run")
+        if best.step not in (0, step):
+            holds_best = folder.with_name(f"{STEP}{best.step}")
+            try:
+                check_whole(holds_best)
+            except DamagedError as error:
+                raise DamagedError(f"its best weights are in {holds_best.name}: {error}") from None
 
-    def _remove_old(self, best: Best) -> None:
-        for _, folder in self._numbered("step_")[: -self.keep]:
-            shutil.rmtree(folder)
-        for step, folder in self._numbered("best_"):
-            if step != best.step:
-                shutil.rmtree(folder)
+    def _remove_old(self) -> None:
+        """Keep the newest, and of each of them what holds its best weights.
 
-    def _numbered(self, prefix: str) -> list[tuple[int, Path]]:
-        if self.directory is None or not self.directory.exists():
+        Without these it could not be gone back to when those after it are damaged.
+        """
+        kept, needed = self._steps()[-self.keep :], set()
+        for step, folder in kept:
+            with suppress(DamagedError):
+                needed |= {step, read_description(folder)[1].step}
+        for step, folder in self._steps()[: -self.keep]:
+            if step not in needed:
+                remove_directory(folder, FILES)
+
+    def _remove_partial(self) -> None:
+        if self.directory is not None and self.directory.is_dir():
+            for folder in list(self.directory.glob(f"{PARTIAL}*")):
+                remove_directory(folder, FILES)
+
+    def _steps(self) -> list[tuple[int, Path]]:
+        """Give the checkpoints and their steps, oldest first."""
+        if self.directory is None or not self.directory.is_dir():
             return []
         found = [
-            (int(folder.name[len(prefix) :]), folder)
-            for folder in self.directory.iterdir()
-            if folder.name.startswith(prefix) and folder.name[len(prefix) :].isdigit()
+            (int(folder.name.removeprefix(STEP)), folder)
+            for folder in self.directory.glob(f"{STEP}*")
+            if folder.name.removeprefix(STEP).isdecimal()
         ]
         return sorted(found)
 
 
-def model_arrays(model: nn.Layer) -> Arrays:
-    """Copy a model's parameters to arrays, by name."""
-    return {name: np.array(value.numpy()) for name, value in model.state_dict().items()}
+def _set_aside(folder: Path) -> None:
+    """Rename a damaged checkpoint, out of the way of the one that will be saved again."""
 
+    def names() -> Iterator[str]:
+        yield f"{DAMAGED}{folder.name}"
+        yield from (f"{DAMAGED}{folder.name}_{number}" for number in count(2))
 
-def optimizer_arrays(model: nn.Layer, optimizer: paddle.optimizer.Optimizer) -> Arrays:
-    """Copy an optimizer's state to arrays named ``parameter//accumulator``.
-
-    Paddle names accumulators after the order in which layers were made in this process; a later
-    process may make them in another.
-    """
-    state = optimizer.state_dict()
-    arrays = {}
-    for name, parameter in model.named_parameters():
-        for key, value in state.items():
-            if key.startswith(f"{parameter.name}_"):
-                arrays[f"{name}//{key[len(parameter.name) :]}"] = np.array(value.numpy())
-    return arrays
-
-
-def set_optimizer_arrays(
-    model: nn.Layer, optimizer: paddle.optimizer.Optimizer, arrays: Arrays
-) -> None:
-    """Put back what ``optimizer_arrays`` copied."""
-    names = {name: parameter.name for name, parameter in model.named_parameters()}
-    state = {}
-    for key, value in arrays.items():
-        name, _, suffix = key.partition("//")
-        state[names[name] + suffix] = paddle.to_tensor(value)
-    optimizer.set_state_dict(state)
+    folder.rename(next(p for name in names() if not (p := folder.with_name(name)).exists()))

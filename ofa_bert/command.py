@@ -13,20 +13,33 @@ from typing import TYPE_CHECKING
 from ofa_bert import runtime
 from ofa_bert.config import DeviceConfig
 from ofa_bert.errors import CheckError, InputError
+from ofa_bert.stopping import Stopped, raising
 
 if TYPE_CHECKING:
     from ofa_bert.distributed import Ranks
 
 
 def run_command(main: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -> int:
-    """Run ``main(argv)``: a user's mistake is one line on standard error and exit code 2."""
+    """Run ``main(argv)``: a user's mistake is one line on standard error and exit code 2.
+
+    SIGINT and SIGTERM end it as cleanly as a mistake does, with 130 and 143.
+    """
     try:
-        return main(argv) or 0
+        with raising():
+            return main(argv) or 0
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)  # noqa: T201
+        return stopped.exit_code
     except (InputError, CheckError) as error:
         if "debug" in argv:
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 2 if isinstance(error, InputError) else 1
+    except MemoryError:
+        print(  # noqa: T201
+            "error: out of memory; lower --batch_size or --max_seq_length", file=sys.stderr
+        )
+        return 2
     except BrokenPipeError:
         # The reader of our output left: nothing more to say, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

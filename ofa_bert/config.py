@@ -398,8 +398,15 @@ class OutputConfig:
     resume: str | None = setting(
         None, help="continue the run in output_dir from its newest checkpoint (auto)", const="auto"
     )
+    keep_checkpoints: int = setting(
+        2, help="how many of the newest checkpoints to keep, besides the best"
+    )
 
     def __post_init__(self) -> None:
+        require(
+            self.keep_checkpoints >= 1,
+            f"keep_checkpoints must be at least 1; got {self.keep_checkpoints}",
+        )
         require(
             self.resume in (None, "auto"),
             f"resume takes no value or 'auto'; got {self.resume!r}",

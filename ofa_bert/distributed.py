@@ -11,6 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import paddle
 
+from ofa_bert.places import scratch_directory
+from ofa_bert.stopping import Stopped
+
 
 @dataclass(frozen=True)
 class Ranks:
@@ -58,12 +61,25 @@ def join(ranks: Ranks) -> None:
 
 
 def launch(script: str, argv: Sequence[str], device: str, num_processes: int) -> int:
-    """Run ``script`` in ``num_processes`` data-parallel processes; give their exit code."""
+    """Run ``script`` in ``num_processes`` data-parallel processes; give their exit code.
+
+    When one ends with an error, the launcher ends the others. A signal is handed on to all.
+    """
     command = [sys.executable, "-u", "-m", "paddle.distributed.launch"]
     command += ["--nproc_per_node", str(num_processes)]
     if device.startswith("gpu"):
         command += ["--gpus", ",".join(map(str, range(num_processes)))]
-    return subprocess.run([*command, script, *argv], check=False).returncode
+    with scratch_directory("launch") as logs:
+        command += ["--log_dir", str(logs), script, *argv]
+        # In a session of its own: Ctrl-C in a terminal goes to a whole session, and the workers
+        # would take it and the launcher's own signal for two.
+        process = subprocess.Popen(command, start_new_session=True)
+        try:
+            return process.wait()
+        except Stopped:
+            process.terminate()
+            process.wait()
+            raise
 
 
 def sum_gradients(parameters: Sequence[paddle.Tensor], ranks: Ranks) -> None:
@@ -96,6 +112,15 @@ def sum_terms(terms: Terms, ranks: Ranks) -> Terms:
             for term, value in values.items():
                 sums[term] = sums.get(term, 0.0) + value
     return total
+
+
+def largest(number: int, ranks: Ranks) -> int:
+    """Give the largest of the numbers that the processes hold, to each of them."""
+    if ranks.size == 1:
+        return number
+    tensor = paddle.to_tensor([number], dtype="int64")
+    paddle.distributed.all_reduce(tensor, op=paddle.distributed.ReduceOp.MAX)
+    return int(tensor.item())
 
 
 def wait_for_all(ranks: Ranks) -> None:

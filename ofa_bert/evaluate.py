@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import paddle
 
-from ofa_bert.data.batches import evaluation_batches
+from ofa_bert.data.batches import evaluation_batches, memory_told
 from ofa_bert.data.encoded import EncodedDataset
 from ofa_bert.distributed import ALONE, Ranks, gather_rows
 from ofa_bert.metrics import compute_metrics, score
@@ -45,9 +45,10 @@ def predict_logits(
         for number, batch in enumerate(evaluation_batches(dataset, batch_size)):
             if number % ranks.size != ranks.rank:
                 continue
-            output = model(
-                batch.input_ids, batch.token_type_ids, batch.attention_mask, subnet=subnet
-            )
+            with memory_told([batch], "evaluating"):
+                output = model(
+                    batch.input_ids, batch.token_type_ids, batch.attention_mask, subnet=subnet
+                )
             logits.append(output.logits.numpy())
             indices.append(batch.indices)
     if was_training:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import paddle
 
-from ofa_bert.data.batches import Batch
+from ofa_bert.data.batches import Batch, memory_told
 from ofa_bert.distill import losses
 from ofa_bert.errors import InputError
 from ofa_bert.nn.bert import BertForSequenceClassification
@@ -51,7 +51,9 @@ def score_importance(model: BertForSequenceClassification, batches: Iterable[Bat
     num_batches = 0
     with _frozen_in_eval_mode(model):
         for batch in batches:
-            for layer, (head, before, after) in enumerate(_batch_scores(model, batch, loss_fn)):
+            with memory_told([batch], "scoring importance"):
+                scores = list(_batch_scores(model, batch, loss_fn))
+            for layer, (head, before, after) in enumerate(scores):
                 heads[layer] += np.abs(head)
                 neurons[layer] += np.abs(before) + np.abs(after)
             num_batches += 1

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
+
+from ofa_bert.durable import sync
+from ofa_bert.errors import InputError
 
 
 class MetricsLog:
@@ -47,6 +51,9 @@ class MetricsLog:
         Returns:
             What was written; ``loss`` is the sum over sub-networks and terms, each the mean over
             the steps that trained it.
+
+        Raises:
+            InputError: if the system refuses to write.
         """
         losses = {key: total / self._counts[key] for key, total in self._sums.items()}
         line = {
@@ -59,16 +66,66 @@ class MetricsLog:
             "tokens_per_second": round(self._tokens / max(self._seconds, 1e-9)),
         }
         if self.path is not None:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+            try:
+                with self.path.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(line) + "\n")
+            except OSError as error:
+                raise InputError(
+                    f"{self.path} cannot be written: {error.strerror}; the last checkpoint is "
+                    "kept: mend that, then type the same command with --resume"
+                ) from None
         self._clear()
         return line
 
-    def rewind(self, step: int) -> None:
-        """Drop lines after ``step``, and one torn by a kill: a resumed run writes them again."""
+    def pending(self) -> dict[str, Any]:
+        """Give what has gathered since the last line, as JSON values for a checkpoint."""
+        return {
+            "sums": dict(self._sums),
+            "counts": dict(self._counts),
+            "steps": self._steps,
+            "tokens": self._tokens,
+            "seconds": self._seconds,
+        }
+
+    def rewind(self, step: int, pending: dict[str, Any] | None = None) -> None:
+        """Go back to where the log stood after ``step``: a resumed run writes the rest again.
+
+        Lines after ``step`` are dropped, and one torn by a kill.
+
+        Args:
+            step: of the checkpoint.
+            pending: what had gathered since the last line then; None: nothing.
+
+        Raises:
+            InputError: if a line before ``step`` is none of ours.
+        """
+        self._clear()
+        if pending:
+            self._sums, self._counts = dict(pending["sums"]), Counter(pending["counts"])
+            self._steps, self._tokens = pending["steps"], pending["tokens"]
+            self._seconds = pending["seconds"]
         if self.path is None or not self.path.exists():
             return
-        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-        whole = [line for line in lines if line.endswith("\n")]
-        kept = [line for line in whole if json.loads(line)["step"] <= step]
-        self.path.write_text("".join(kept), encoding="utf-8")
+        kept = 0
+        with self.path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if not line.endswith(b"\n") or _step_of(line, f"{self.path}, line {number}") > step:
+                    break
+                kept += len(line)
+        # Cut, not written anew: a kill here loses nothing.
+        os.truncate(self.path, kept)
+
+    def sync(self) -> None:
+        """Flush the lines to the disk, before a checkpoint says that they are there."""
+        if self.path is not None and self.path.exists():
+            sync(self.path)
+
+
+def _step_of(line: bytes, where: str) -> int:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        raise InputError(
+            f"{where}, is no line of a run; mend or remove the file, or begin anew with "
+            "--overwrite_output_dir"
+        ) from None

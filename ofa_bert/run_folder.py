@@ -3,35 +3,45 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
-from collections.abc import Sequence
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from ofa_bert import runtime
 from ofa_bert.arguments import resolved
-from ofa_bert.checkpoint.files import reason, write_json
+from ofa_bert.checkpoint.files import read_json, reason, replacing, write_json
 from ofa_bert.config import DataConfig, OutputConfig
+from ofa_bert.deploy import versions
 from ofa_bert.errors import InputError
 from ofa_bert.metrics_log import MetricsLog
+from ofa_bert.run_lock import LOCK, locked
 
 if TYPE_CHECKING:
     from ofa_bert.checkpointing import Checkpoints
     from ofa_bert.distributed import Ranks
 
-RESULTS, SETTINGS, CHECKPOINTS, METRICS = (
+logger = logging.getLogger(__name__)
+
+RESULTS, SETTINGS, CHECKPOINTS, METRICS, START = (
     "results.json",
     "train_config.yaml",
     "checkpoints",
     "metrics.jsonl",
+    "run.json",
 )
 MADE_BY_A_RUN = (
     RESULTS,
     SETTINGS,
     CHECKPOINTS,
     METRICS,
+    START,
     "config.json",
     "model.safetensors",
     "supernet.json",
@@ -43,13 +53,18 @@ HARMLESS = (
     "output_dir",
     "overwrite_output_dir",
     "resume",
+    "keep_checkpoints",
     "logging_steps",
     "device",
     "n_gpu",
     "math_library",
     "log_level",
 )
-"""Settings that may change between start and resume without changing the result."""
+"""Settings that may change between start and resume without changing the result.
+
+Another device or math library rounds differently, which is a warning; another number of processes
+makes larger steps, and is refused.
+"""
 
 
 @dataclass(frozen=True)
@@ -57,13 +72,16 @@ class RunFolder:
     """The output directory of a training run."""
 
     path: Path
+    keep_checkpoints: int
+    run: dict[str, Any]
+    """What the run started from: see ``describe_run``."""
 
     @property
     def checkpoints(self) -> Checkpoints:
         """Checkpoints while it trains."""
         from ofa_bert.checkpointing import Checkpoints
 
-        return Checkpoints(self.path / CHECKPOINTS)
+        return Checkpoints(self.path / CHECKPOINTS, self.keep_checkpoints, self.run)
 
     @property
     def metrics_log(self) -> MetricsLog:
@@ -76,31 +94,64 @@ class RunFolder:
         self.checkpoints.clear()
 
 
-def open_run_folder(output: OutputConfig, configs: Sequence[Any], ranks: Ranks) -> RunFolder:
-    """Make ready the output directory of a training run and note its settings there.
+@contextmanager
+def open_run_folder(
+    output: OutputConfig,
+    configs: Sequence[Any],
+    ranks: Ranks,
+    inputs: Mapping[str, str] | None = None,
+) -> Iterator[RunFolder]:
+    """Make ready the output directory of a training run, note its settings there, and hold it.
 
     Args:
         output: the directory, and what to do with what stands there.
         configs: all settings of the run; those that shape the result must be those of the run
             that is resumed.
         ranks: only the main process looks and writes.
+        inputs: fingerprints of what is read, by name; they too must be those of the run.
 
     Raises:
-        InputError: if a finished or unfinished run stands there and the user did not say what to
-            do with it, if there is nothing to resume, or if a setting differs from it.
+        InputError: if another run works in the directory, if a finished or unfinished run stands
+            there and the user did not say what to do with it, if there is nothing to resume, or
+            if a setting or an input differs from it.
     """
-    folder = Path(output.output_dir)
-    if ranks.is_main:
-        _prepare(folder, output, resolved(configs))
-    if ranks.size > 1:
-        from ofa_bert.distributed import wait_for_all
+    path = Path(output.output_dir)
+    folder = RunFolder(path, output.keep_checkpoints, describe_run(configs, inputs or {}, ranks))
+    with ExitStack() as stack:
+        if ranks.is_main:
+            _check_place(path, output, folder.run["settings"])
+            stack.enter_context(_held(path))
+            _prepare(path, output, folder.run)
+        if ranks.size > 1:
+            from ofa_bert.distributed import wait_for_all
 
-        # Another process must not resume from what the main one is about to remove.
-        wait_for_all(ranks)
-    return RunFolder(folder)
+            # Another process must not resume from what the main one is about to remove.
+            wait_for_all(ranks)
+        yield folder
 
 
-def _prepare(folder: Path, output: OutputConfig, settings: dict[str, Any]) -> None:
+def describe_run(configs: Sequence[Any], inputs: Mapping[str, str], ranks: Ranks) -> dict[str, Any]:
+    """Say what a run starts from.
+
+    Returns:
+        JSON values; runs of the same ``id`` give the same result, but for rounding where
+        ``versions`` or ``runtime`` differ.
+    """
+    settings = resolved(configs)
+    decisive = {name: value for name, value in settings.items() if name not in HARMLESS}
+    identity = json.dumps([decisive, dict(inputs), ranks.size], sort_keys=True)
+    return {
+        "id": hashlib.sha256(identity.encode()).hexdigest(),
+        "processes": ranks.size,
+        "inputs": dict(inputs),
+        "versions": versions(),
+        "runtime": runtime.describe(),
+        "settings": settings,
+    }
+
+
+def _check_place(folder: Path, output: OutputConfig, settings: dict[str, Any]) -> None:
+    """Refuse what can be refused without writing anything."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"output_dir {folder} is a file; name a directory")
     source = settings.get("model_name_or_path")
@@ -109,8 +160,24 @@ def _prepare(folder: Path, output: OutputConfig, settings: dict[str, Any]) -> No
             f"output_dir must not be the directory of the model; got {folder} for both; "
             "name another directory"
         )
+    if output.resume and not (folder / SETTINGS).exists():
+        raise InputError(f"output_dir {folder} holds no run to resume; leave out --resume")
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(folder))
+        except OSError as error:
+            raise InputError(f"output_dir {folder} cannot be written: {reason(error)}") from None
+        yield
+
+
+def _prepare(folder: Path, output: OutputConfig, run: dict[str, Any]) -> None:
     if output.resume:
-        _check_resumable(folder, settings)
+        _check_resumable(folder, run)
         return
     found = [name for name in MADE_BY_A_RUN if (folder / name).exists()]
     if SETTINGS in found and output.overwrite_output_dir:
@@ -129,11 +196,10 @@ def _prepare(folder: Path, output: OutputConfig, settings: dict[str, Any]) -> No
             f"output_dir {folder} holds {found[0]}, which no run of ours made; "
             "name another directory"
         )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / SETTINGS).write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"output_dir {folder} cannot be written: {error.strerror}") from None
+    _remove_drafts(folder)
+    with replacing(folder / SETTINGS) as temporary:  # first: it marks a directory as a run's
+        temporary.write_text(yaml.safe_dump(run["settings"], sort_keys=False), encoding="utf-8")
+    write_json(folder / START, run)
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
@@ -158,28 +224,75 @@ def data_settings(directory: str | Path) -> dict[str, Any]:
     return values
 
 
-def _check_resumable(folder: Path, settings: dict[str, Any]) -> None:
+def _check_resumable(folder: Path, run: dict[str, Any]) -> None:
     if (folder / RESULTS).exists():
+        _remove_checkpoints(folder)  # a kill after the results were written leaves them
         raise InputError(f"output_dir {folder} holds a finished run; there is nothing to resume")
-    if not (folder / SETTINGS).exists():
-        raise InputError(f"output_dir {folder} holds no run to resume; leave out --resume")
-    before = read_settings(folder)
-    changed = [
-        f"{name} was {before.get(name)}, is {value}"
-        for name, value in settings.items()
-        if name not in HARMLESS and before.get(name) != value
-    ]
+    before = run  # what a kill in the first moment leaves: there is nothing to go on from
+    if (folder / START).exists():
+        before = read_json(folder / START, "start of the run")
+    changed = [*_changed_settings(read_settings(folder), run), *_changed_inputs(before, run)]
     if changed:
         raise InputError(
-            f"resume needs the settings of the run in {folder}: {'; '.join(changed)}; set them back"
+            f"resume needs the settings of the run in {folder}: {'; '.join(changed)}; "
+            "set them back, or begin anew with --overwrite_output_dir"
         )
+    _remove_drafts(folder)
+    if before is run:
+        write_json(folder / START, run)
+    for what in ("versions", "runtime"):
+        if before.get(what) != run[what]:
+            logger.warning(
+                "the run began with %s %s and goes on with %s: it will not be bit for bit what it "
+                "would have been",
+                what,
+                before.get(what),
+                run[what],
+            )
+
+
+def _changed_settings(before: dict[str, Any], run: dict[str, Any]) -> list[str]:
+    return [
+        f"{name} was {before.get(name)}, is {value}"
+        for name, value in run["settings"].items()
+        if name not in HARMLESS and before.get(name) != value
+    ]
+
+
+def _changed_inputs(before: dict[str, Any], run: dict[str, Any]) -> list[str]:
+    changed = []
+    if before.get("processes") != run["processes"]:
+        changed.append(f"processes were {before.get('processes')}, are {run['processes']}")
+    known = before.get("inputs")
+    for name, fingerprint in run["inputs"].items():
+        if not isinstance(known, dict) or known.get(name) != fingerprint:
+            changed.append(f"{name} ({_origin(name, run['settings'])}) changed since the start")
+    return changed
+
+
+def _origin(name: str, settings: dict[str, Any]) -> str:
+    """Say where an input was read from."""
+    places = {"model": "model_name_or_path", "training rows": "train_file"}
+    place = settings.get(places.get(name, "dev_file")) or settings.get("data_dir")
+    return str(place or settings.get("task_name"))
+
+
+def _remove_drafts(folder: Path) -> None:
+    """Remove the temporary files that a killed run left."""
+    for name in (*MADE_BY_A_RUN, LOCK):
+        for draft in folder.glob(f".{name}.*.tmp"):
+            draft.unlink(missing_ok=True)
+
+
+def _remove_checkpoints(folder: Path) -> None:
+    from ofa_bert.checkpointing import Checkpoints
+
+    Checkpoints(folder / CHECKPOINTS).clear()
 
 
 def _remove_run(folder: Path) -> None:
-    """Remove what a run makes, by name, and nothing else."""
-    for name in MADE_BY_A_RUN:
-        path = folder / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+    """Remove what a run makes, by name, and nothing else; its mark last."""
+    _remove_checkpoints(folder)
+    for name in sorted(MADE_BY_A_RUN, key=lambda name: name == SETTINGS):
+        if name != CHECKPOINTS:
+            (folder / name).unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from ofa_bert.data.encoded import EncodedDataset, encode_examples
 from ofa_bert.data.readers import Example
 from ofa_bert.data.tokenizer import Tokenizer, load_tokenizer
 from ofa_bert.errors import InputError
+from ofa_bert.fingerprint import hash_arrays
 from ofa_bert.nn.bert import BertForSequenceClassification
 
 logger = logging.getLogger(__name__)
@@ -79,6 +80,21 @@ def encode_task(
         train=encode(texts.train),
         dev={name: encode(examples) for name, examples in texts.dev.items()},
     )
+
+
+def fingerprints(model: BertForSequenceClassification, task: EncodedTask) -> dict[str, str]:
+    """Hash what a run starts from: the weights, and the rows as the network sees them.
+
+    Returns:
+        Hashes by name; with the same ones and the same settings a run gives the same result.
+    """
+    weights = {name: parameter.numpy() for name, parameter in model.state_dict().items()}
+    rows = {f"{name} rows": dataset.fingerprint() for name, dataset in task.dev.items()}
+    return {
+        "model": hash_arrays(weights),
+        "training rows": task.train.fingerprint(),
+        **rows,
+    }
 
 
 def importance_rows(task: EncodedTask, config: SupernetConfig) -> EncodedDataset:

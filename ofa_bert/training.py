@@ -14,15 +14,25 @@ from tqdm import tqdm
 from ofa_bert import runtime
 from ofa_bert.checkpointing import Checkpoints
 from ofa_bert.config import TrainConfig
-from ofa_bert.data.batches import Batch, steps_per_epoch, training_steps
+from ofa_bert.data.batches import Batch, memory_told, steps_per_epoch, training_steps
 from ofa_bert.data.encoded import EncodedDataset
 from ofa_bert.distill.protocols import Objective, Student, Teacher
-from ofa_bert.distributed import ALONE, Ranks, Terms, sum_gradients, sum_terms
+from ofa_bert.distributed import (
+    ALONE,
+    Ranks,
+    Terms,
+    largest,
+    sum_gradients,
+    sum_terms,
+    wait_for_all,
+)
 from ofa_bert.errors import InputError
 from ofa_bert.metrics_log import MetricsLog
 from ofa_bert.nn.dropout import reseed
 from ofa_bert.optimizer import StepPlan, learning_rate, make_optimizer, plan_steps
 from ofa_bert.scores import Best, Scores
+from ofa_bert.stopping import Stopped, deferred
+from ofa_bert.training_state import Trained
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +47,11 @@ class Parts:
 
     def parameters(self) -> list[paddle.Tensor]:
         """Give what is trained: the student, and what the objective owns."""
-        return [*self.student.model.parameters(), *self.objective.parameters()]
+        return [*self.student.model.parameters(), *self.objective_parameters()]
+
+    def objective_parameters(self) -> list[paddle.Tensor]:
+        """Give what the objective owns alone."""
+        return [parameter for _, parameter in self.objective.named_parameters()]
 
 
 def train(
@@ -52,8 +66,8 @@ def train(
 ) -> Best:
     """Train every sub-network of a student; in the main process, end with its best weights.
 
-    Everything random in step ``n`` is a function of the seed and ``n`` alone, so a resumed run
-    goes on exactly as the one that was stopped.
+    Everything random in step ``n`` is a function of the seed, ``n`` and the process alone, so a
+    resumed run goes on exactly as the one that was stopped.
 
     Args:
         parts: student, teacher and objective.
@@ -69,26 +83,29 @@ def train(
         The best scores and their step.
 
     Raises:
-        InputError: if the loss becomes NaN or infinite; names the step.
+        InputError: if the loss becomes NaN or infinite, memory does not suffice, or a checkpoint
+            cannot be written; names the step.
+        Stopped: after SIGINT or SIGTERM, when the step is done and saved.
     """
     model, checkpoints = parts.student.model, checkpoints or Checkpoints(None)
-    metrics_log = metrics_log or MetricsLog(None)
-    optimizer = make_optimizer(model, parts.objective.parameters(), config)
+    metrics_log = metrics_log if metrics_log and ranks.is_main else MetricsLog(None)
+    optimizer = make_optimizer(model, parts.objective_parameters(), config)
+    trained = Trained(model, parts.objective, optimizer, metrics_log)
     plan = plan_steps(steps_per_epoch(len(dataset), **_split(config, ranks)), config)
-    start, best = checkpoints.restore(model, optimizer)
+    start = largest(checkpoints.newest() if ranks.is_main else 0, ranks)
+    best = checkpoints.restore(start, trained)
     logger.info(
         "%d steps on %s, %s", plan.total_steps, paddle.device.get_device(), runtime.describe()
     )
-    if ranks.is_main:
-        metrics_log.rewind(start)
 
     steps = _steps_from(start, plan, dataset, config, ranks)
     bar = tqdm(total=plan.total_steps, initial=start, unit="step", disable=not ranks.is_main)
-    with bar:  # Closed on an error too, whose message then begins a line.
+    with bar, deferred() as stop:  # An error closes the bar too: its message begins a line.
         for step, micro_batches in steps:
             step_start = time.perf_counter()
             optimizer.set_lr(learning_rate(step - 1, plan, config.learning_rate))
-            terms = train_step(parts, micro_batches, optimizer, config, step, ranks)
+            with memory_told(micro_batches, f"taking step {step}"):
+                terms = train_step(parts, micro_batches, optimizer, config, step, ranks)
             _check_finite(terms, step, micro_batches)
             tokens = micro_batches[0].step_tokens if micro_batches else 0
             metrics_log.add(terms, tokens, time.perf_counter() - step_start)
@@ -96,17 +113,19 @@ def train(
             if step % config.logging_steps == 0 and ranks.is_main:
                 line = metrics_log.write(step, step / plan.steps_per_epoch, optimizer.get_lr())
                 bar.set_postfix(loss=f"{line['loss']:.4g}", tokens_per_s=line["tokens_per_second"])
-            if step % config.save_steps == 0 or step == plan.total_steps:
+            evaluated = step % config.save_steps == 0 or step == plan.total_steps
+            if evaluated:
                 scores = evaluate()
-                improved = best.update(step, scores)
+                best = best.update(step, scores)
                 _log_scores(step, scores)
-                if ranks.is_main:
-                    checkpoints.save(
-                        step, model, optimizer, improved, is_best=improved.step == step
-                    )
-                best = improved
+            stopped_by = largest(stop.signum, ranks)
+            if ranks.is_main and (evaluated or stopped_by):
+                checkpoints.save(step, best, trained)
+            if stopped_by:
+                wait_for_all(ranks)  # The launcher ends all processes when one of them ends.
+                raise Stopped(stopped_by, f"step {step} is done, {checkpoints.how_to_continue}")
     if ranks.is_main:
-        checkpoints.load_best(model)
+        checkpoints.load_best(best, model)
     return best
 
 

@@ -13,7 +13,7 @@ runtime.prepare()
 
 import paddle  # noqa: E402
 
-from ofa_bert.checkpointing import Checkpoints, model_arrays  # noqa: E402
+from ofa_bert.checkpointing import Checkpoints  # noqa: E402
 from ofa_bert.config import ObjectiveConfig, OutputConfig, TrainConfig  # noqa: E402
 from ofa_bert.distill.objective import DistillObjective  # noqa: E402
 from ofa_bert.distill.student import width_student  # noqa: E402
@@ -23,6 +23,7 @@ from ofa_bert.evaluate import evaluate_subnets, predict_logits  # noqa: E402
 from ofa_bert.run_folder import open_run_folder  # noqa: E402
 from ofa_bert.subnet import resolve_widths  # noqa: E402
 from ofa_bert.training import Parts, train  # noqa: E402
+from ofa_bert.training_state import model_arrays  # noqa: E402
 from tests.tiny import randomise, tiny_config, tiny_dataset, tiny_model  # noqa: E402
 
 STEP_ROWS, STEPS = 8, 5
@@ -48,7 +49,6 @@ def work(folder: Path, ranks: Ranks) -> None:
         max_steps=STEPS,
         logging_steps=1,
     )
-    run = open_run_folder(OutputConfig(str(folder / "run")), [config], ranks)
     dev = tiny_dataset(9, seed=2)
 
     def evaluate():
@@ -60,16 +60,17 @@ def work(folder: Path, ranks: Ranks) -> None:
             super().save(*args, **kwargs)
             (folder / f"saved_by_{ranks.rank}").touch()
 
-    best = train(
-        Parts(student, ModelTeacher(tiny_model(CONFIG)), objective),
-        # 8, 8 and 1: in the last step of an epoch there is nothing for the second process.
-        tiny_dataset(17),
-        config,
-        evaluate=evaluate,
-        checkpoints=Watched(run.path / "checkpoints"),
-        metrics_log=run.metrics_log,
-        ranks=ranks,
-    )
+    with open_run_folder(OutputConfig(str(folder / "run")), [config], ranks) as run:
+        best = train(
+            Parts(student, ModelTeacher(tiny_model(CONFIG)), objective),
+            # 8, 8 and 1: in the last step of an epoch there is nothing for the second process.
+            tiny_dataset(17),
+            config,
+            evaluate=evaluate,
+            checkpoints=Watched(run.path / "checkpoints"),
+            metrics_log=run.metrics_log,
+            ranks=ranks,
+        )
     # Batches of 2: five of them, the last of one row, for two processes.
     logits = predict_logits(student.model, dev, batch_size=2, ranks=ranks)
     np.savez(

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ofa_bert.checkpointing import model_arrays
 from ofa_bert.distributed import ALONE, Ranks, gather_rows, launch, launched_ranks, sum_terms
 from ofa_bert.evaluate import predict_logits
+from ofa_bert.training_state import model_arrays
 from tests.distributed_worker import STEPS, student_model, work
 from tests.tiny import tiny_dataset
 
@@ -88,7 +88,13 @@ def test_rows_computed_apart_come_back_in_order_in_every_process(folders):
 def test_one_process_writes(folders):
     _, both = folders
     assert [path.name for path in both.glob("saved_by_*")] == ["saved_by_0"]
-    assert sorted(p.name for p in (both / "run" / "checkpoints").iterdir()) == ["best_5", "step_5"]
+    assert [p.name for p in (both / "run" / "checkpoints").iterdir()] == ["step_5"]
+    assert sorted(p.name for p in (both / "run").iterdir()) == [
+        "checkpoints",
+        "metrics.jsonl",
+        "run.json",
+        "train_config.yaml",
+    ]
 
 
 def test_rows_of_one_process_are_put_in_order():
@@ -121,16 +127,24 @@ def test_the_launcher_says_which_process_this_is(monkeypatch):
     assert not launched_ranks().is_main
 
 
-def test_the_script_is_started_again_in_each_process(monkeypatch):
+def test_the_script_is_started_again_in_each_process(monkeypatch, tmp_path):
     commands = []
 
-    def run(command, check):
-        commands.append(command)
-        return subprocess.CompletedProcess(command, 3)
+    class Process:
+        def __init__(self, command, start_new_session):
+            commands.append(command)
 
-    monkeypatch.setattr(subprocess, "run", run)
+        def wait(self):
+            return 3
+
+    monkeypatch.setenv("OFA_BERT_CACHE", str(tmp_path))
+    monkeypatch.setattr(subprocess, "Popen", Process)
     assert launch("run.py", ["--n_gpu", "2"], "gpu", 2) == 3
     (command,) = commands
-    assert command[command.index("-m") + 1 :] == (
-        "paddle.distributed.launch --nproc_per_node 2 --gpus 0,1 run.py --n_gpu 2".split()
+    where = command.index("--log_dir")
+    assert command[command.index("-m") + 1 : where] == (
+        "paddle.distributed.launch --nproc_per_node 2 --gpus 0,1".split()
     )
+    assert command[where + 2 :] == "run.py --n_gpu 2".split()
+    assert Path(command[where + 1]).parent == tmp_path
+    assert list(tmp_path.iterdir()) == []

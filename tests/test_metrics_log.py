@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from ofa_bert.errors import InputError
 from ofa_bert.metrics_log import MetricsLog
 
 
@@ -77,3 +78,41 @@ def test_rewinding_survives_a_torn_last_line(tmp_path, torn):
     log.rewind(2)
     written(path, [3])
     assert [(line["step"], line["loss"]) for line in lines(path)] == [(1, 1), (2, 2), (3, 3)]
+
+
+def test_a_line_after_a_resume_is_the_mean_over_all_its_steps(tmp_path):
+    """Saved after 3 of 4 steps: what had gathered goes into the checkpoint, by way of JSON."""
+    log = written(tmp_path / "m.jsonl", [4])
+    for loss in (1.0, 2.0, 6.0):
+        log.add({"full": {"label": loss}}, tokens=10, seconds=0.5)
+    pending = json.loads(json.dumps(log.pending()))
+    resumed = MetricsLog(tmp_path / "m.jsonl")
+    resumed.rewind(7, pending)
+    resumed.add({"full": {"label": 7.0}}, tokens=20, seconds=1.0)
+    line = resumed.write(8, 2.0, 1e-3)
+    assert line["losses"] == {"full/label": 4.0}  # (1 + 2 + 6 + 7) / 4
+    assert (line["seconds_per_step"], line["tokens_per_second"]) == (0.625, 20)  # 2.5 / 4, 50 / 2.5
+    assert log.pending()["steps"] == 3  # a copy was saved
+
+
+def test_rewinding_forgets_what_had_gathered():
+    log = MetricsLog(None)
+    log.add({"full": {"label": 9.0}}, tokens=10, seconds=0.5)
+    log.rewind(0)
+    log.add({"full": {"label": 1.0}}, tokens=10, seconds=0.5)
+    assert log.write(1, 0.1, 1e-3)["loss"] == 1.0
+
+
+@pytest.mark.parametrize("line", ["half a line", "[1]", '{"loss": 1}', '{"step": []}'])
+def test_a_line_of_something_else_is_named(tmp_path, line):
+    path = tmp_path / "m.jsonl"
+    written(path, [1])
+    with path.open("a") as file:
+        file.write(f"{line}\n")
+    with pytest.raises(InputError, match=r"m\.jsonl, line 2, is no line of a run; mend or remove"):
+        MetricsLog(path).rewind(5)
+
+
+def test_a_line_that_cannot_be_written_is_told(tmp_path):
+    with pytest.raises(InputError, match=r"m\.jsonl cannot be written: No such file .*--resume"):
+        written(tmp_path / "gone" / "m.jsonl", [1])

@@ -20,8 +20,8 @@ from ofa_bert.run_folder import MADE_BY_A_RUN, data_settings, open_run_folder, r
 MAIN = Ranks()
 
 
-def start(folder, ranks=MAIN, *, output=None, device=None, model="model", **training):
-    """Open a run folder as a command does."""
+def start(folder, ranks=MAIN, *, output=None, device=None, model="model", inputs=None, **training):
+    """Open a run folder as a command does, and leave it."""
     output_config = OutputConfig(str(folder), **(output or {}))
     data = DataConfig(task_name="own", train_file="t.tsv", text_columns=("a", "b"))
     configs = (
@@ -32,7 +32,8 @@ def start(folder, ranks=MAIN, *, output=None, device=None, model="model", **trai
         TrainConfig(**training),
         DeviceConfig(**(device or {})),
     )
-    return open_run_folder(output_config, configs, ranks)
+    with open_run_folder(output_config, configs, ranks, inputs) as run:
+        return run
 
 
 def contents(folder):
@@ -46,6 +47,7 @@ def unfinished(tmp_path):
     folder = start(tmp_path / "run", batch_size=4).path
     (folder / "checkpoints" / "step_5").mkdir(parents=True)
     (folder / "checkpoints" / "step_5" / "state.json").write_text("{}")
+    (folder / "checkpoints" / "step_5" / "manifest.json").write_text("{}")
     return folder
 
 
@@ -81,7 +83,7 @@ def test_settings_that_are_no_yaml_are_named(tmp_path):
 
 
 def test_finishing_marks_the_run_and_drops_its_checkpoints(finished):
-    assert contents(finished).keys() == {"results.json", "train_config.yaml"}
+    assert contents(finished).keys() == {"results.json", "train_config.yaml", "run.json"}
 
 
 @pytest.mark.parametrize(
@@ -105,17 +107,19 @@ def test_overwriting_removes_a_runs_files_and_leaves_the_users(finished):
     (finished / "data" / "vocab.txt").write_text("mine too")
     for name in set(MADE_BY_A_RUN) - {"checkpoints"}:
         (finished / name).write_text("old")
-    (finished / "checkpoints").mkdir()
-    (finished / "checkpoints" / "x").write_text("old")
+    for folder in ("step_4", "partial_step_8", "damaged_step_6", "mine"):
+        (finished / "checkpoints" / folder).mkdir(parents=True)
+        (finished / "checkpoints" / folder / "model.safetensors").write_text("old")
     start(finished, output={"overwrite_output_dir": True})
     found = contents(finished)
-    assert found.keys() == {"notes.txt", "data/vocab.txt", "train_config.yaml"}
+    kept = {"notes.txt", "data/vocab.txt", "checkpoints/mine/model.safetensors"}
+    assert found.keys() == kept | {"train_config.yaml", "run.json"}
     assert found["train_config.yaml"] != b"old"
 
 
 def test_overwriting_nothing_is_a_new_run(tmp_path):
     start(tmp_path / "new", output={"overwrite_output_dir": True})
-    assert contents(tmp_path / "new").keys() == {"train_config.yaml"}
+    assert contents(tmp_path / "new").keys() == {"train_config.yaml", "run.json"}
 
 
 def test_resuming_takes_the_same_settings(unfinished):

@@ -34,24 +34,25 @@ def finetune(configs: Sequence[Any], ranks: Ranks) -> None:
     source, data, output, training, _ = configs
     run_start = time.perf_counter()
     model, tokenizer, task = ofa.load_model_and_task(source, data, seed=training.seed)
-    folder = ofa.open_run_folder(output, configs, ranks)
-    student = ofa.SubnetStudent(model)
-    objective = ofa.LabelObjective(regression=task.regression)
+    inputs = ofa.fingerprints(model, task)
+    with ofa.open_run_folder(output, configs, ranks, inputs) as folder:
+        student = ofa.SubnetStudent(model)
+        objective = ofa.LabelObjective(regression=task.regression)
 
-    def evaluate() -> ofa.Scores:
-        return {"full": ofa.evaluate_model(model, task.dev, task.metrics, ranks=ranks)}
+        def evaluate() -> ofa.Scores:
+            return {"full": ofa.evaluate_model(model, task.dev, task.metrics, ranks=ranks)}
 
-    best = ofa.train(
-        ofa.Parts(student, ofa.NoTeacher(), objective),
-        task.train,
-        training,
-        evaluate=evaluate,
-        checkpoints=folder.checkpoints,
-        metrics_log=folder.metrics_log,
-        ranks=ranks,
-    )
-    if ranks.is_main:
-        ofa.save_model(model, folder.path, tokenizer)
-        folder.finish(ofa.training_results(best, configs, run_start))
-        scores = ", ".join(f"{name} {value:.4f}" for name, value in best.scores["full"].items())
-        print(f"{task.name}: {scores} (step {best.step}), saved in {folder.path}")  # noqa: T201
+        best = ofa.train(
+            ofa.Parts(student, ofa.NoTeacher(), objective),
+            task.train,
+            training,
+            evaluate=evaluate,
+            checkpoints=folder.checkpoints,
+            metrics_log=folder.metrics_log,
+            ranks=ranks,
+        )
+        if ranks.is_main:
+            ofa.save_model(model, folder.path, tokenizer)
+            folder.finish(ofa.training_results(best, configs, run_start))
+            scores = ", ".join(f"{name} {value:.4f}" for name, value in best.scores["full"].items())
+            print(f"{task.name}: {scores} (step {best.step}), saved in {folder.path}")  # noqa: T201

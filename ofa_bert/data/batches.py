@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import paddle
 
 from ofa_bert.data.encoded import EncodedDataset
+from ofa_bert.errors import InputError
 
 POOL_STEPS = 50
 """Steps whose rows are sorted by length together: enough to pad little, few enough to mix."""
@@ -66,6 +68,24 @@ def make_batch(
         step_examples=step_examples or len(indices),
         step_tokens=step_tokens or num_tokens,
     )
+
+
+@contextmanager
+def memory_told(batches: Sequence[Batch], doing: str) -> Iterator[None]:
+    """Say of work that does not fit into memory how large its largest batch was.
+
+    Raises:
+        InputError: in the place of a ``MemoryError``.
+    """
+    try:
+        yield
+    except MemoryError:
+        rows, length = max((batch.input_ids.shape for batch in batches), key=math.prod)
+        raise InputError(
+            f"out of memory while {doing}: a batch of {rows} rows of {length} tokens does not fit; "
+            "lower --batch_size (and raise --gradient_accumulation_steps as much) or "
+            "--max_seq_length"
+        ) from None
 
 
 def evaluation_batches(dataset: EncodedDataset, batch_size: int) -> Iterator[Batch]:

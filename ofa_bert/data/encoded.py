@@ -12,6 +12,7 @@ from ofa_bert.data.cache import Arrays, cache_key, cached_arrays
 from ofa_bert.data.readers import Example
 from ofa_bert.data.tokenizer import Tokenizer
 from ofa_bert.errors import InputError
+from ofa_bert.fingerprint import hash_arrays
 
 FORMAT_VERSION = "1"
 """Part of a cache file's key; a change of what the arrays mean needs another."""
@@ -54,6 +55,17 @@ class EncodedDataset:
             token_type_ids=self.token_type_ids[:end],
             offsets=self.offsets[: count + 1],
             labels=self.labels[:count],
+        )
+
+    def fingerprint(self) -> str:
+        """Hash the rows, their order and their labels."""
+        return hash_arrays(
+            {
+                "input_ids": self.input_ids,
+                "token_type_ids": self.token_type_ids,
+                "offsets": self.offsets,
+                "labels": self.labels,
+            }
         )
 
 

@@ -23,7 +23,7 @@ class LabelObjective:
         """Give the one term ``label``; the teacher is not looked at."""
         return {"label": self.loss(student.logits, batch.labels, batch.step_examples)}
 
-    def parameters(self) -> list[paddle.Tensor]:
+    def named_parameters(self) -> list[tuple[str, paddle.Tensor]]:
         """Give nothing: only the student learns."""
         return []
 
@@ -58,7 +58,7 @@ class DistillObjective:
             terms["label"] = self.config.lambda_label * loss
         return terms
 
-    def parameters(self) -> list[paddle.Tensor]:
+    def named_parameters(self) -> list[tuple[str, paddle.Tensor]]:
         """Give nothing: teacher and student have the same sizes, no projection is needed."""
         return []
 

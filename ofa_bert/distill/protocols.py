@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 import paddle
@@ -40,5 +40,8 @@ class Objective(Protocol):
     ) -> dict[str, paddle.Tensor]:
         """Give the terms, each a scalar already weighted and averaged over the whole step."""
 
-    def parameters(self) -> list[paddle.Tensor]:
-        """Give what the objective itself trains, such as projections; often nothing."""
+    def named_parameters(self) -> Iterable[tuple[str, paddle.Tensor]]:
+        """Give what the objective itself trains, such as projections; often nothing.
+
+        The names are those in checkpoints. An objective that is a ``paddle.nn.Layer`` has this.
+        """

@@ -1,10 +1,8 @@
-"""File size and latency of every width, from graphs exported into a temporary directory."""
+"""File size and latency of every width, from graphs exported into a scratch directory."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 
 from ofa_bert.data.tokenizer import Tokenizer
 from ofa_bert.deploy import GRAPH_FILE, PARAMS_FILE
@@ -12,6 +10,7 @@ from ofa_bert.export.latency import measure_latencies
 from ofa_bert.export.static import write_static
 from ofa_bert.extraction import extract
 from ofa_bert.nn.bert import BertForSequenceClassification
+from ofa_bert.places import scratch_directory
 from ofa_bert.predictor import Predictor
 from ofa_bert.subnet import Subnet
 
@@ -37,9 +36,9 @@ def measure_sub_models(
         median time of one text in Paddle Inference.
     """
     file_bytes, predictors = {}, {}
-    with tempfile.TemporaryDirectory(prefix="ofa_bert_measure_") as temporary:
+    with scratch_directory("measure") as temporary:
         for number, (width_mult, subnet) in enumerate(subnets.items()):
-            directory = Path(temporary) / str(number)
+            directory = temporary / str(number)
             directory.mkdir()
             write_static(
                 extract(model, subnet),

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 from ofa_bert.checkpoint.files import reason
 from ofa_bert.deploy import DEPLOY_FILE, GRAPH_FILE, PARAMS_FILE
+from ofa_bert.durable import sync
 from ofa_bert.errors import InputError
+from ofa_bert.run_lock import LOCK, locked
 
 TOKENIZER_FILES = frozenset(
     {
@@ -22,6 +23,8 @@ TOKENIZER_FILES = frozenset(
         "added_tokens.json",
     }
 )
+FILLING, MOVING = ".filling", ".moving"
+"""Directories of ours within the one that is written: the state of an export is their name."""
 CARD_FILE = "README.md"
 CARD_MARK = "<!-- written by ofa_bert export -->"
 
@@ -64,16 +67,13 @@ def check_replaceable(directory: Path, kind: ExportKind) -> None:
         return
     if not directory.is_dir():
         raise InputError(f"{kind.name} directory must be a directory; got the file {directory}")
-    found = sorted(path.name for path in directory.iterdir())
-    foreign = [name for name in found if name not in kind.files]
-    mark_file, mark_text = kind.mark
-    marked = mark_file in found and mark_text in (directory / mark_file).read_text(
-        "utf-8", "ignore"
-    )
-    if found and (foreign or not marked):
+    found = {path.name for path in directory.iterdir()} - {FILLING, LOCK}
+    foreign = sorted(found - kind.files - {MOVING})
+    # Cut off while its files moved, an export may lack any of them.
+    if found and (foreign or not (MOVING in found or _is_marked(directory, kind))):
         raise InputError(
             f"{kind.name} directory must be new, empty or an earlier export; got {directory}, "
-            f"which holds {', '.join((foreign or found)[:3])}; name another directory"
+            f"which holds {', '.join((foreign or sorted(found))[:3])}; name another directory"
         )
 
 
@@ -81,42 +81,87 @@ def check_replaceable(directory: Path, kind: ExportKind) -> None:
 def staged(directory: Path, kind: ExportKind) -> Iterator[Path]:
     """Give an empty directory to fill, and move its files to ``directory`` at the end.
 
-    If the block raises, ``directory`` stays as it was. An earlier export in it is replaced.
+    If the block raises, ``directory`` stays as it was. An earlier export in it is replaced, and so
+    is what an export that was killed left there.
 
     Raises:
-        InputError: if ``directory`` holds something else.
+        InputError: if ``directory`` holds something else or another export works in it, or if the
+            system refuses a write.
     """
     check_replaceable(directory, kind)
-    new_parents = [parent for parent in directory.parents if not parent.exists()]
+    new = [d for d in (directory, *directory.parents) if not d.exists()]
     try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        # A sibling: on the same disk as a rule, so that moving is renaming.
-        stage = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+        with _written(directory, kind):
+            directory.mkdir(parents=True, exist_ok=True)
+        with _held(directory, kind):
+            stage = directory / FILLING
+            try:
+                with _written(directory, kind):
+                    for name in (FILLING, MOVING):
+                        _remove_stage(directory / name, kind)
+                    stage.mkdir()
+                yield stage
+                with _written(directory, kind):
+                    _move_into_place(stage, directory, kind)
+            except BaseException:
+                with suppress(OSError):
+                    _remove_stage(stage, kind)
+                raise
+    except BaseException:
+        _remove_empty(new)
+        raise
+
+
+@contextmanager
+def _written(directory: Path, kind: ExportKind) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise InputError(f"{kind.name} {directory} cannot be written: {reason(error)}") from None
-    try:
-        yield stage
-        _move_into_place(stage, directory, kind)
-    except BaseException:
-        shutil.rmtree(stage)
-        _remove_empty(new_parents)
-        raise
+
+
+@contextmanager
+def _held(directory: Path, kind: ExportKind) -> Iterator[None]:
+    with ExitStack() as stack:
+        with _written(directory, kind):
+            stack.enter_context(locked(directory))
+        yield
+
+
+def _is_marked(directory: Path, kind: ExportKind) -> bool:
+    file, text = kind.mark
+    path = directory / file
+    return path.is_file() and text in path.read_text("utf-8", "ignore")
+
+
+def _remove_stage(stage: Path, kind: ExportKind) -> None:
+    """Remove a directory of ours and the files an export writes, drafts of them included."""
+    if not stage.is_dir():
+        return
+    for path in list(stage.iterdir()):
+        if path.name in kind.files or fnmatch(path.name, ".*.tmp"):
+            path.unlink()
     stage.rmdir()
 
 
 def _remove_empty(innermost_first: list[Path]) -> None:
     for directory in innermost_first:
-        if any(directory.iterdir()):
+        if directory.exists() and any(directory.iterdir()):
             return
-        directory.rmdir()
+        with suppress(OSError):
+            directory.rmdir()
 
 
 def _move_into_place(stage: Path, directory: Path, kind: ExportKind) -> None:
-    directory.mkdir(exist_ok=True)
+    for path in [*stage.iterdir(), stage]:
+        sync(path)
+    stage = stage.rename(directory / MOVING)
     # The entry file leaves first and comes last: whoever kills us in between leaves a directory
     # that does not load, never one that mixes two exports.
     (directory / kind.entry).unlink(missing_ok=True)
-    for path in directory.iterdir():
-        path.unlink()
+    for name in kind.files:
+        (directory / name).unlink(missing_ok=True)
     for path in sorted(stage.iterdir(), key=lambda path: path.name == kind.entry):
-        shutil.move(path, directory / path.name)
+        path.rename(directory / path.name)
+    sync(directory)
+    stage.rmdir()
