@@ -11,6 +11,8 @@ import paddle
 import ofa_bert as ofa
 from benchmarks import incumbent
 from ofa_bert.data.batches import Batch
+from ofa_bert.data.encoded import EncodedDataset
+from ofa_bert.distill.recorded import make_teacher
 from ofa_bert.extraction import extract
 from ofa_bert.optimizer import make_optimizer
 from ofa_bert.subnet import count_macs, full_subnet
@@ -36,6 +38,15 @@ class Ours:
         self.training = ofa.TrainConfig(batch_size=batch_size, learning_rate=LEARNING_RATE)
         self.optimizer = make_optimizer(self.student, [], self.training)
         self.steps = 0
+
+    def train_as(self, rows: EncodedDataset, change: str) -> None:
+        """Train with another schedule, or with recorded answers of the teacher to ``rows``."""
+        student, teacher = self.loop.student, self.loop.teacher
+        if change == "recorded":
+            teacher = make_teacher(teacher.model, rows, "memory")
+        if change == "sandwich" or change.startswith("random"):
+            student = ofa.width_student(self.student, self.widths, change)
+        self.loop = ofa.Parts(student, teacher, self.loop.objective)
 
     def step(self, batch: Batch) -> list[float]:
         """Take a step; give the loss of each width."""

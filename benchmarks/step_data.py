@@ -15,19 +15,22 @@ MEAN_LENGTH, DEVIATION = 53, 12
 """Of MRPC's pairs, in tokens."""
 
 
-def training_batches(config: ofa.ModelConfig, batch_size: int) -> list[Batch]:
-    """Give some batches of an epoch as training sees them, the same in every process."""
-    count = batch_size * NUM_BATCHES
-    lengths = np.random.default_rng(0).normal(MEAN_LENGTH, DEVIATION, count)
-    dataset = rows_of(config, lengths.clip(20, 100).astype("int64"))
-    steps = training_steps(dataset, batch_size=batch_size, seed=0, epoch=0)
+def dataset(config: ofa.ModelConfig, batch_size: int) -> EncodedDataset:
+    """Draw rows as long as MRPC's, enough for some batches, the same in every process."""
+    lengths = np.random.default_rng(0).normal(MEAN_LENGTH, DEVIATION, batch_size * NUM_BATCHES)
+    return rows_of(config, lengths.clip(20, 100).astype("int64"))
+
+
+def training_batches(rows: EncodedDataset, batch_size: int) -> list[Batch]:
+    """Give the batches of an epoch as training sees them."""
+    steps = training_steps(rows, batch_size=batch_size, seed=0, epoch=0)
     return [batches[0] for batches in steps]
 
 
 def unpadded_batch(config: ofa.ModelConfig, batch_size: int) -> Batch:
     """Give a batch of rows of one length: the predecessor's losses count padding, ours do not."""
-    dataset = rows_of(config, np.full(batch_size, MEAN_LENGTH))
-    return make_batch(dataset, np.arange(batch_size))
+    rows = rows_of(config, np.full(batch_size, MEAN_LENGTH))
+    return make_batch(rows, np.arange(batch_size))
 
 
 def rows_of(config: ofa.ModelConfig, lengths: np.ndarray) -> EncodedDataset:

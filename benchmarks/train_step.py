@@ -14,7 +14,6 @@ import os
 import statistics
 import sys
 import time
-from contextlib import ExitStack
 from dataclasses import replace
 
 from benchmarks import harness
@@ -61,18 +60,19 @@ def parse() -> argparse.Namespace:
 
 def compare(options: argparse.Namespace) -> Result:
     """Let the contenders take turns."""
-    notes = []
-    with ExitStack() as stack:
-        children = {}
-        for name, (recipe, environment) in CONTENDERS.items():
-            child = stack.enter_context(start(options, recipe, environment))
-            try:
-                child.ask(what="steps", count=1)  # warms up
-                children[name] = child
+    seconds: dict[str, list[float]] = {}
+    facts, notes = {}, []
+    for turn in range(options.rounds):
+        for name in list(CONTENDERS if turn == 0 else seconds):
+            try:  # one process at a time: all together would not fit into memory
+                with start(options, *CONTENDERS[name]) as child:
+                    child.ask(what="steps", count=1)  # warms up
+                    taken = child.ask(what="steps", count=options.steps)
+                    facts[name] = child.ask(what="facts")
+                seconds[name] = [*seconds.get(name, []), *taken]
             except harness.ChildError as error:
                 notes.append(f"Left out: {name}: {error}")
-        seconds = harness.in_turns(children, options.rounds, what="steps", count=options.steps)
-        facts = {name: child.ask(what="facts") for name, child in children.items()}
+                seconds.pop(name, None)
     rows = [row_of(name, seconds, facts) for name in seconds]
     return Result(f"train_step_{options.model}", settings_of(options), rows, machine(), notes)
 
@@ -156,7 +156,8 @@ def make_child(options: argparse.Namespace):
 
     recipe = getattr(recipes, options.child)
     model = models.load(options.model)[0]
-    config, batches = model.config, step_data.training_batches(model.config, options.batch_size)
+    rows = step_data.dataset(model.config, options.batch_size)
+    batches = step_data.training_batches(rows, options.batch_size)
     taken = 0
     contender = None
 
@@ -179,7 +180,7 @@ def make_child(options: argparse.Namespace):
 
     def losses() -> list[float]:
         without_dropout = step_data.without_dropout(model)
-        batch = step_data.unpadded_batch(config, options.batch_size)
+        batch = step_data.unpadded_batch(model.config, options.batch_size)
         return recipes.without_first(recipe(without_dropout, options.batch_size).step(batch))
 
     def facts() -> Row:

@@ -22,7 +22,7 @@ def prepare(math_library: str = "auto") -> None:
 
     Must run before paddle is imported; after that it only says so. paddle starts with one
     thread, and the MKL it bundles takes its slow generic path on AMD processors; what each costs
-    is measured by benchmarks/step_settings.py.
+    is measured by benchmarks/tries.py.
 
     Args:
         math_library: ``auto`` or ``default`` (leave MKL's choice of kernels alone).
