@@ -48,6 +48,11 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def memory_bytes() -> int:
+    """Give the size of this machine's memory, in bytes."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 def mkl_kernels(cpuinfo: str) -> str | None:
     """Choose MKL_DEBUG_CPU_TYPE for an AMD processor from the text of /proc/cpuinfo.
 

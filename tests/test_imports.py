@@ -18,13 +18,22 @@ SCRIPTS = ("run_glue_ofa", "export_model")
 # A module may import from rows above its own, and from its own room. A room is a package; an entry
 # of more words wins over its package's.
 ROWS = (
-    ("errors",),
-    ("runtime", "config", "arguments", "scores", "metrics", "metrics_log", "distributed"),
+    ("errors", "safe_text"),
+    ("settings_file",),
+    (
+        "runtime",
+        "config",
+        "arguments",
+        "scores",
+        "metrics",
+        "metrics_log",
+        "distributed",
+    ),
     ("__init__",),  # the version, and public names, which it imports when they are asked for
     ("subnet", "deploy", "optimizer", "checkpointing", "command", "cli"),
     ("nn", "report"),
     ("checkpoint",),
-    ("data", "run_folder", "integrations"),
+    ("data", "run_folder", "safe_graph", "integrations"),
     ("distill", "task", "evaluate", "predictor"),
     ("importance", "training"),
     ("reordering", "extraction"),
