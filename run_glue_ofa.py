@@ -7,14 +7,13 @@ score heads and neurons, sort them, and let every width learn from every batch.
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import ofa_bert as ofa
 from ofa_bert.arguments import parse_args
-from ofa_bert.command import run_command, run_on_devices
+from ofa_bert.command import run_on_devices, run_script
 from ofa_bert.config import (
     DataConfig,
     DeviceConfig,
@@ -95,4 +94,4 @@ def compress(configs: Sequence[Any], ranks: Ranks) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main, sys.argv[1:]))
+    run_script(main)

@@ -18,7 +18,7 @@ SCRIPTS = ("run_glue_ofa", "export_model")
 # A module may import from rows above its own, and from its own room. A room is a package; an entry
 # of more words wins over its package's.
 ROWS = (
-    ("errors", "safe_text"),
+    ("errors", "safe_text", "places"),
     ("settings_file",),
     (
         "runtime",
@@ -30,7 +30,9 @@ ROWS = (
         "distributed",
     ),
     ("__init__",),  # the version, and public names, which it imports when they are asked for
-    ("subnet", "deploy", "optimizer", "checkpointing", "command", "cli"),
+    ("subnet", "deploy", "optimizer", "checkpointing", "cli"),
+    ("crash",),
+    ("command",),
     ("nn", "report"),
     ("checkpoint",),
     ("data", "run_folder", "safe_graph", "integrations"),

@@ -14,17 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ofa_bert.places import cache_directory
+
 logger = logging.getLogger(__name__)
 
 Arrays = dict[str, np.ndarray]
-
-
-def cache_directory() -> Path:
-    """Give the folder of all we keep: ``OFA_BERT_CACHE``, or ``ofa_bert`` in the user's cache."""
-    chosen = os.environ.get("OFA_BERT_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ofa_bert"
 
 
 def cache_key(parts: Iterable[str | None]) -> str:
