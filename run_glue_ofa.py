@@ -88,7 +88,8 @@ def compress(configs: Sequence[Any], ranks: Ranks) -> None:
         ofa.save_supernet(supernet, folder.path, tokenizer)
         report = ofa.report_widths(supernet, best, teacher_scores["score"], tokenizer)
         more = {"teacher": teacher_scores, "widths": ofa.rows_as_dicts(report)}
-        folder.finish(ofa.training_results(best, configs, run_start, **more))
+        command = "run_glue_ofa"
+        folder.finish(ofa.training_results(best, configs, run_start, command=command, **more))
         print(ofa.format_table(report))  # noqa: T201
         logger.info("the supernet is in %s", folder.path)
 

@@ -109,6 +109,21 @@ def resolved(configs: Sequence[Any]) -> dict[str, Any]:
     return values
 
 
+def to_argv(configs: Sequence[Any]) -> list[str]:
+    """Write configs as the command line that ``parse_args`` reads them back from."""
+    argv = []
+    for config in configs:
+        for name in flags_of(type(config)):
+            value = getattr(config, name)
+            if isinstance(value, bool):
+                argv.append(f"--{name}" if value else f"--no-{name}")
+            elif isinstance(value, tuple):
+                argv += [f"--{name}", *map(str, value)] if value else []
+            elif value is not None:
+                argv.append(f"--{name}={value}")
+    return argv
+
+
 def read_yaml(path: str, known: dict[str, Flag]) -> dict[str, Any]:
     """Read a flat YAML file of settings, checking names and forms.
 

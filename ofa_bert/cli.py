@@ -12,6 +12,7 @@ COMMANDS = {
     "evaluate": "score a model, or each width of a supernet, on a development set",
     "finetune": "fine-tune a BERT on a task: the teacher",
     "predict": "label lines of text with an exported static graph",
+    "rerun": "run a training again from its results.json, and compare the weights",
 }
 
 

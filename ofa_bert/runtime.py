@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import platform
 import sys
 import warnings
 from pathlib import Path
@@ -51,6 +52,13 @@ def usable_cores() -> int:
 def memory_bytes() -> int:
     """Give the size of this machine's memory, in bytes."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def processor_name() -> str:
+    """Give the processor's own name, or its architecture where it does not tell."""
+    lines = _read_cpuinfo().splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 def mkl_kernels(cpuinfo: str) -> str | None:

@@ -36,7 +36,7 @@ ROWS = (
     ("nn", "report"),
     ("checkpoint",),
     ("data", "run_folder", "safe_graph", "integrations"),
-    ("distill", "task", "evaluate", "predictor"),
+    ("distill", "task", "evaluate", "predictor", "provenance"),
     ("importance", "training"),
     ("reordering", "extraction"),
     ("supernet",),
