@@ -11,8 +11,8 @@ test: .venv/.installed lint
 	$(BIN)/python -m pytest
 
 # The suite on every Python that docs/trust.md names; says which it had to leave out.
-test-all:
-	$(PYTHON) .ci/test_all.py
+test-all: .venv/.installed
+	$(BIN)/python .ci/test_all.py
 
 # Garbage for every reader of files, so many seconds each; see tests/fuzz/run.py.
 FUZZ_SECONDS ?= 600
@@ -40,7 +40,7 @@ lint: .venv/.installed
 
 # requirements.txt holds every package of every extra, pinned with its hashes; see CONTRIBUTING.md.
 lock: .venv/.installed
-	$(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --no-header \
+	$(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --annotation-style=line --no-header \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --generate-hashes \
 	  --extra paddlenlp --extra slim --extra onnx --extra dev \
 	  --output-file requirements.txt pyproject.toml
@@ -54,4 +54,4 @@ audit: .venv/.installed
 	  --requirement requirements.txt
 
 clean:
-	rm -rf .venv build dist *.egg-info out
+	rm -rf .venv .venvs build dist *.egg-info out

@@ -31,7 +31,7 @@ ROWS = (
     ),
     ("__init__",),  # the version, and public names, which it imports when they are asked for
     ("subnet", "deploy", "optimizer", "checkpointing", "cli"),
-    ("crash",),
+    ("crash", "diagnosis"),
     ("command",),
     ("nn", "report"),
     ("checkpoint",),
