@@ -2,13 +2,23 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint lock results clean
+.PHONY: demo test test-all fuzz lint lock audit results clean
 
 demo: .venv/.installed
 	$(BIN)/python -m ofa_bert demo --output_dir out/demo --overwrite_output_dir
 
 test: .venv/.installed lint
 	$(BIN)/python -m pytest
+
+# The suite on every Python that docs/trust.md names; says which it had to leave out.
+test-all: .venv/.installed
+	$(BIN)/python .ci/test_all.py
+
+# Garbage for every reader of files, so many seconds each; see tests/fuzz/run.py.
+FUZZ_SECONDS ?= 600
+fuzz: .venv/.installed
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement tests/fuzz/requirements.txt
+	$(BIN)/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS)
 
 # The tables of docs/results.md; see benchmarks/real_data.sh for what it needs.
 results: .venv/.installed
@@ -21,16 +31,27 @@ lint: .venv/.installed
 
 .venv/.installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	# jieba and seqeval have no wheels: they are built with the locked setuptools, not the newest.
+	awk '/^[^ ]/ {keep = /^(packaging|pip|setuptools|wheel)==/} keep' requirements.txt > .venv/build.txt
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement .venv/build.txt
+	$(BIN)/python -m pip install --quiet --require-hashes --no-build-isolation --requirement requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
-# requirements.txt holds every package of every extra, pinned; see CONTRIBUTING.md.
+# requirements.txt holds every package of every extra, pinned with its hashes; see CONTRIBUTING.md.
 lock: .venv/.installed
 	$(BIN)/pip-compile --quiet --strip-extras --allow-unsafe --annotation-style=line --no-header \
-	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --generate-hashes \
 	  --extra paddlenlp --extra slim --extra onnx --extra dev \
 	  --output-file requirements.txt pyproject.toml
 
+# Known vulnerabilities of what the lock pins, from the registry's own advisories.
+AUDIT := .venv/audit/bin/python
+audit: .venv/.installed
+	$(PYTHON) -m venv .venv/audit
+	$(AUDIT) -m pip install --quiet pip-audit==2.10.1
+	$(AUDIT) -m pip_audit --strict --disable-pip --require-hashes --progress-spinner off \
+	  --requirement requirements.txt
+
 clean:
-	rm -rf .venv build dist *.egg-info out
+	rm -rf .venv .venvs build dist *.egg-info out

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import ofa_bert as ofa
 from ofa_bert.arguments import parse_args
-from ofa_bert.command import run_command, run_on_devices
+from ofa_bert.command import run_on_devices, run_script
 from ofa_bert.config import DataConfig, DeviceConfig, ExportConfig, SourceConfig, width_label
 from ofa_bert.run_folder import data_settings
 
@@ -58,4 +57,4 @@ def export(configs: Sequence[Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main, sys.argv[1:]))
+    run_script(main)

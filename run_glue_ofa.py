@@ -7,14 +7,13 @@ score heads and neurons, sort them, and let every width learn from every batch.
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import ofa_bert as ofa
 from ofa_bert.arguments import parse_args
-from ofa_bert.command import run_command, run_on_devices
+from ofa_bert.command import run_on_devices, run_script
 from ofa_bert.config import (
     DataConfig,
     DeviceConfig,
@@ -90,10 +89,11 @@ def compress(configs: Sequence[Any], ranks: Ranks) -> None:
             ofa.save_supernet(supernet, folder.path, tokenizer)
             report = ofa.report_widths(supernet, best, teacher_scores["score"], tokenizer)
             more = {"teacher": teacher_scores, "widths": ofa.rows_as_dicts(report)}
-            folder.finish(ofa.training_results(best, configs, run_start, **more))
+            command = "run_glue_ofa"
+            folder.finish(ofa.training_results(best, configs, run_start, command=command, **more))
             print(ofa.format_table(report))  # noqa: T201
             logger.info("the supernet is in %s", folder.path)
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main, sys.argv[1:]))
+    run_script(main)

@@ -7,14 +7,15 @@ import dataclasses
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NoReturn
 
-import yaml
-
 from ofa_bert.errors import InputError, closest, nearest
+from ofa_bert.safe_text import is_label, short
+from ofa_bert.settings_file import read_settings_file
 
 Groups = Sequence[type]
+
+MAX_INTEGER = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -108,26 +109,44 @@ def resolved(configs: Sequence[Any]) -> dict[str, Any]:
     return values
 
 
+def to_argv(configs: Sequence[Any]) -> list[str]:
+    """Write configs as the command line that ``parse_args`` reads them back from."""
+    argv = []
+    for config in configs:
+        for name in flags_of(type(config)):
+            value = getattr(config, name)
+            if isinstance(value, bool):
+                argv.append(f"--{name}" if value else f"--no-{name}")
+            elif isinstance(value, tuple):
+                argv += [f"--{name}", *map(str, value)] if value else []
+            elif value is not None:
+                argv.append(f"--{name}={value}")
+    return argv
+
+
 def read_yaml(path: str, known: dict[str, Flag]) -> dict[str, Any]:
     """Read a flat YAML file of settings, checking names and forms.
 
     Raises:
         InputError: if it is missing, not a flat mapping, or has a key that no flag bears.
     """
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"config {path} cannot be read: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise InputError(f"config {path} must hold lines of 'name: value'; got {content!r:.60}")
+    return checked(read_settings_file(path, "config"), known, f"config {path}")
+
+
+def checked(content: Mapping[Any, Any], known: Mapping[str, Flag], where: str) -> dict[str, Any]:
+    """Check names and forms of settings that a file holds; ``where`` begins every message.
+
+    Raises:
+        InputError: if a name is none of ``known``, or a value has the wrong form.
+    """
     values = {}
     for key, value in content.items():
         if key not in known:
-            raise InputError(f"config {path}: unknown key {key!r}; {nearest(str(key), known)}")
+            raise InputError(f"{where}: unknown key {short(key)}; {nearest(str(key), known)}")
         try:
             values[key] = _from_yaml(known[key], value)
         except InputError as error:
-            raise InputError(f"config {path}: {error}") from None
+            raise InputError(f"{where}: {error}") from None
     return values
 
 
@@ -138,10 +157,12 @@ def _from_yaml(flag: Flag, value: Any) -> Any:
     items = value if flag.many and isinstance(value, list) else [value]
     if flag.many is not isinstance(value, list) or not all(_fits(flag, item) for item in items):
         form = f"a list of {flag.kind.__name__}" if flag.many else f"one {flag.kind.__name__}"
-        raise InputError(f"{flag.name} must be {form}; got {value!r}")
+        raise InputError(f"{flag.name} must be {form}; got {short(value)}")
     converted = tuple(flag.parse(item) for item in items)
     if flag.choices and converted[0] not in flag.choices:
-        raise InputError(f"{flag.name} must be one of {', '.join(flag.choices)}; got {value!r}")
+        raise InputError(
+            f"{flag.name} must be one of {', '.join(flag.choices)}; got {short(value)}"
+        )
     return converted if flag.many else converted[0]
 
 
@@ -149,13 +170,13 @@ def _fits(flag: Flag, item: Any) -> bool:
     if flag.kind is bool or isinstance(item, bool):
         return flag.kind is bool and isinstance(item, bool)
     if flag.kind is int:
-        return isinstance(item, int)
+        return isinstance(item, int) and abs(item) <= MAX_INTEGER
     if flag.kind is str:
-        return isinstance(item, str | int)
+        return isinstance(item, str | int) and is_label(str(item))
     # YAML reads 2e-5 as a string: its floats need a point.
     try:
         flag.parse(item)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
     return True
 

@@ -9,9 +9,11 @@ from ofa_bert.errors import InputError, nearest
 
 COMMANDS = {
     "demo": "run the whole path on a small generated data set, without network",
+    "doctor": "look whether this machine and installation are well, and say what to do",
     "evaluate": "score a model, or each width of a supernet, on a development set",
     "finetune": "fine-tune a BERT on a task: the teacher",
     "predict": "label lines of text with an exported static graph",
+    "rerun": "run a training again from its results.json, and compare the weights",
 }
 
 

@@ -8,15 +8,30 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from ofa_bert import runtime
 from ofa_bert.config import DeviceConfig
+from ofa_bert.crash import report_crash
 from ofa_bert.errors import CheckError, InputError
+from ofa_bert.safe_text import one_line
 from ofa_bert.stopping import Stopped, raising
 
 if TYPE_CHECKING:
     from ofa_bert.distributed import Ranks
+
+
+def run_script(main: Callable[[Sequence[str]], int | None]) -> NoReturn:
+    """Run a command on this process's arguments and end with its code, whatever happens.
+
+    An error of ours is one line too; ``run_command``, which tests call, lets it through.
+    """
+    argv = sys.argv[1:]
+    try:
+        code = run_command(main, argv)
+    except Exception as error:  # what we did not foresee can be anything
+        code = report_crash(error, argv)
+    sys.exit(code)
 
 
 def run_command(main: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -> int:
@@ -33,7 +48,7 @@ def run_command(main: Callable[[Sequence[str]], int | None], argv: Sequence[str]
     except (InputError, CheckError) as error:
         if "debug" in argv:
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        print(f"error: {one_line(str(error))}", file=sys.stderr)  # noqa: T201
         return 2 if isinstance(error, InputError) else 1
     except MemoryError:
         print(  # noqa: T201

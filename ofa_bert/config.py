@@ -9,10 +9,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Any
 
 from ofa_bert.errors import InputError, nearest
+from ofa_bert.safe_text import short
 
 MODEL_TYPES = ("bert",)
 DEVICE_FORMS = ("cpu", "gpu", "gpu:N", "xpu", "xpu:N")
@@ -44,11 +44,13 @@ def parse_width(text: str | float) -> float:
     Raises:
         InputError: if it is neither a decimal number nor a fraction of whole numbers.
     """
+    # Not Fraction, which writes 1e999999999 out in full.
+    above, is_fraction, below = str(text).strip().partition("/")
     try:
-        return float(Fraction(str(text).strip()))
+        return float(above) / float(below) if is_fraction else float(above)
     except (ValueError, ZeroDivisionError):
         raise InputError(
-            f"width_mult must be a number or a fraction; got {text!r}; type e.g. 0.5 or 5/6"
+            f"width_mult must be a number or a fraction; got {short(text)}; type e.g. 0.5 or 5/6"
         ) from None
 
 

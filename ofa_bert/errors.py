@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+MAX_NAMES, MAX_NAME = 100, 80
+"""Most names of a message, and most characters of each: a file may hold millions."""
+
 
 class InputError(ValueError):
     """Something the user gave is wrong: the message says what, what was found and what to type.
@@ -26,7 +29,9 @@ def closest(name: str, known: Iterable[str]) -> str | None:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Say which of ``known`` was probably meant by ``name``, as the tail of an error message."""
-    names = sorted(known)
-    match = closest(name, names)
+    names = sorted(str(known_name) for known_name in known)
+    match = closest(name[:MAX_NAME], [known_name[:MAX_NAME] for known_name in names[:MAX_NAMES]])
     hint = f"did you mean {match!r}? " if match else ""
-    return f"{hint}known: {', '.join(names)}"
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    shown = ", ".join(known_name[:MAX_NAME] for known_name in names[:MAX_NAMES])
+    return f"{hint}known: {shown}{more}"

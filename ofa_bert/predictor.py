@@ -11,7 +11,7 @@ import numpy as np
 import paddle
 from paddle import inference
 
-from ofa_bert.checkpoint.files import read_json, reason
+from ofa_bert.checkpoint.files import check_own_file, read_json, reason
 from ofa_bert.config import require
 from ofa_bert.data.tokenizer import load_tokenizer
 from ofa_bert.deploy import (
@@ -24,6 +24,7 @@ from ofa_bert.deploy import (
 )
 from ofa_bert.errors import InputError, nearest
 from ofa_bert.runtime import usable_cores
+from ofa_bert.safe_graph import check_graph
 
 PRECISIONS = ("fp32", "bf16")
 LENGTH_STEP = 8
@@ -65,6 +66,7 @@ class Predictor:
         check_precision(precision)
         self.info = read_deploy_info(directory)
         self.tokenizer = load_tokenizer(directory)
+        check_graph(directory / GRAPH_FILE, self.info)
         self._graph = _load_graph(directory, precision, num_threads or default_threads())
         self._inputs = [self._graph.get_input_handle(name) for name in INPUT_NAMES]
         self._output = self._graph.get_output_handle(self._graph.get_output_names()[0])
@@ -113,15 +115,27 @@ class Predictor:
             float32 ``[batch, num_classes]``.
 
         Raises:
-            InputError: if the shapes differ or are empty, the sequence is too long, or an id is
-                out of range.
+            InputError: if the shapes differ or are empty, the sequence is too long, an id is out
+                of range, or the graph gives no logits of its labels.
         """
         input_ids, token_type_ids = np.asarray(input_ids), np.asarray(token_type_ids)
         self._check_ids(input_ids, token_type_ids)
         for handle, ids in zip(self._inputs, (input_ids, token_type_ids), strict=True):
             handle.copy_from_cpu(np.ascontiguousarray(ids, dtype="int64"))
-        self._graph.run()
-        return np.array(self._output.copy_to_cpu())
+        try:
+            self._graph.run()
+        except (RuntimeError, ValueError, MemoryError) as error:
+            raise InputError(
+                f"the static graph cannot be run: {reason(error)}; {EXPORT_HINT}"
+            ) from None
+        logits = np.array(self._output.copy_to_cpu())
+        classes = 1 if self.info.is_regression else len(self.info.labels) or logits.shape[-1]
+        require(
+            logits.shape == (len(input_ids), classes),
+            f"the static graph must give [{len(input_ids)}, {classes}] logits; "
+            f"got {list(logits.shape)}; {EXPORT_HINT}",
+        )
+        return logits
 
     def _check_ids(self, input_ids: np.ndarray, token_type_ids: np.ndarray) -> None:
         # The graph reads past its embeddings without a word if an id is too large.
@@ -213,8 +227,8 @@ def read_deploy_info(directory: Path) -> DeployInfo:
         )
     try:
         info = DeployInfo.from_dict(read_json(directory / DEPLOY_FILE, "deployment file"))
-        expected = [(name, int(info.file_bytes[name])) for name in (GRAPH_FILE, PARAMS_FILE)]
-    except (KeyError, TypeError, ValueError) as error:
+        expected = [(name, info.file_bytes[name]) for name in (GRAPH_FILE, PARAMS_FILE)]
+    except (KeyError, ValueError) as error:
         raise InputError(
             f"{directory / DEPLOY_FILE} is not as an export writes it: {reason(error)}; "
             f"{EXPORT_HINT}"
@@ -222,6 +236,8 @@ def read_deploy_info(directory: Path) -> DeployInfo:
     for name, size in expected:
         path = directory / name
         found = path.stat().st_size if path.is_file() else None
+        if found is not None:
+            check_own_file(path, "static model")
         if found != size:
             raise InputError(
                 f"{path} must be a file of {size} bytes; "

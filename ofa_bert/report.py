@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ofa_bert.config import ModelConfig, width_label
+from ofa_bert.safe_text import markdown
 from ofa_bert.subnet import Subnet, count_macs, count_params
 
 SCORE = "score"
@@ -89,7 +90,7 @@ def format_table(rows: Sequence[ReportRow]) -> str:
         "width": lambda row: width_label(row.width_mult),
         "heads": lambda row: _span(row.subnet.num_heads),
         "neurons": lambda row: _span(row.subnet.num_neurons),
-        **{name: _metric_cell(name) for name in metric_names},
+        **{markdown(name): _metric_cell(name) for name in metric_names},
     }
     # With one metric, that metric is the score.
     if len(metric_names) != 1:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from ofa_bert import runtime
 from ofa_bert.arguments import resolved
+from ofa_bert.checkpoint.save import WEIGHTS_FILE
 from ofa_bert.config import width_label
 from ofa_bert.data.tokenizer import Tokenizer
 from ofa_bert.deploy import versions
 from ofa_bert.distill.schedule import cost_share
 from ofa_bert.export.measure import measure_sub_models
+from ofa_bert.provenance import environment, file_hash, input_hashes
 from ofa_bert.report import ReportRow, build_rows, markdown_table
 from ofa_bert.scores import Best
 from ofa_bert.subnet import count_macs, count_params
@@ -67,16 +71,19 @@ def report_widths(
 
 
 def training_results(
-    best: Best, configs: Sequence[Any], run_start: float, **more: Any
+    best: Best, configs: Sequence[Any], run_start: float, *, command: str, **more: Any
 ) -> dict[str, Any]:
-    """Put together what results.json says of a run.
+    """Put together what results.json says of a run, with all that is needed to run it again.
 
     Args:
         best: scores of the weights that are kept, and each sub-network's own best.
         configs: all settings.
         run_start: ``time.perf_counter()`` at the beginning.
+        command: which command it was, as ``python -m ofa_bert rerun`` knows it.
         more: further entries.
     """
+    settings = resolved(configs)
+    weights = Path(settings["output_dir"]) / WEIGHTS_FILE
     return {
         "kept_step": best.step,
         "mean_score": best.mean_score,
@@ -87,7 +94,12 @@ def training_results(
         "peak_memory_mb": round(peak_memory_mb()),
         "runtime": runtime.describe(),
         "versions": versions(),
-        "settings": resolved(configs),
+        "command": command,
+        "settings": settings,
+        "started_in": os.getcwd(),
+        "environment": environment(),
+        "inputs": input_hashes(settings),
+        "weights_sha256": file_hash(weights),
     }
 
 

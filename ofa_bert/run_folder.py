@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ofa_bert import runtime
-from ofa_bert.arguments import resolved
+from ofa_bert.arguments import checked, flags_of, resolved
 from ofa_bert.checkpoint.files import read_json, reason, replacing, write_json
 from ofa_bert.config import DataConfig, OutputConfig
 from ofa_bert.deploy import versions
 from ofa_bert.errors import InputError
 from ofa_bert.metrics_log import MetricsLog
 from ofa_bert.run_lock import LOCK, locked
+from ofa_bert.settings_file import read_settings_file
 
 if TYPE_CHECKING:
     from ofa_bert.checkpointing import Checkpoints
@@ -207,11 +208,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
     path = folder / SETTINGS
     if not path.exists():
         return {}
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InputError(f"{path} cannot be read: {reason(error)}") from None
-    return settings if isinstance(settings, dict) else {}
+    return read_settings_file(path, "settings")
 
 
 def data_settings(directory: str | Path) -> dict[str, Any]:
@@ -219,9 +216,7 @@ def data_settings(directory: str | Path) -> dict[str, Any]:
     settings = read_settings(Path(directory))
     names = [field.name for field in dataclasses.fields(DataConfig)]
     values = {name: settings[name] for name in names if name in settings}
-    if "text_columns" in values:
-        values["text_columns"] = tuple(values["text_columns"])
-    return values
+    return checked(values, flags_of(DataConfig), f"settings {Path(directory) / SETTINGS}")
 
 
 def _check_resumable(folder: Path, run: dict[str, Any]) -> None:

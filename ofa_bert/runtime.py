@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import platform
 import sys
 import warnings
 from pathlib import Path
@@ -37,7 +38,7 @@ def prepare(math_library: str = "auto") -> None:
     os.environ.setdefault("FLAGS_use_stride_kernel", "0")
     if "OMP_NUM_THREADS" not in os.environ:
         os.environ.setdefault("MKL_NUM_THREADS", str(usable_cores()))
-    kernels = mkl_kernels(_read_cpuinfo()) if math_library == "auto" else None
+    kernels = mkl_kernels(cpuinfo()) if math_library == "auto" else None
     if kernels is not None:
         os.environ.setdefault("MKL_DEBUG_CPU_TYPE", kernels)
     _keep_freed_memory()
@@ -48,7 +49,19 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def mkl_kernels(cpuinfo: str) -> str | None:
+def memory_bytes() -> int:
+    """Give the size of this machine's memory, in bytes."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def processor_name() -> str:
+    """Give the processor's own name, or its architecture where it does not tell."""
+    lines = cpuinfo().splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def mkl_kernels(text: str) -> str | None:
     """Choose MKL_DEBUG_CPU_TYPE for an AMD processor from the text of /proc/cpuinfo.
 
     Returns:
@@ -56,9 +69,9 @@ def mkl_kernels(cpuinfo: str) -> str | None:
         known. Type 7 on a processor without AVX-512 dies of an illegal instruction, so only
         the listed flags decide.
     """
-    flags_line = next((line for line in cpuinfo.splitlines() if line.startswith("flags")), "")
+    flags_line = next((line for line in text.splitlines() if line.startswith("flags")), "")
     flags = set(flags_line.partition(":")[2].split())
-    if "AuthenticAMD" not in cpuinfo:
+    if "AuthenticAMD" not in text:
         return None
     if {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= flags:
         return "7"
@@ -100,7 +113,8 @@ def choose_device(device: str | None, n_gpu: int | None) -> tuple[str, int]:
     return ("gpu", n_gpu) if n_gpu else ("cpu", 1)
 
 
-def _read_cpuinfo() -> str:
+def cpuinfo() -> str:
+    """Give the text of /proc/cpuinfo; nothing where there is none."""
     try:
         return Path("/proc/cpuinfo").read_text()
     except OSError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +21,12 @@ from ofa_bert.extraction import extract
 from ofa_bert.importance import Importance
 from ofa_bert.nn.bert import BertForSequenceClassification
 from ofa_bert.reordering import Permutation, importance_order, reorder
+from ofa_bert.safe_text import short
 from ofa_bert.subnet import Subnet, full_subnet, resolve_widths, subnet_at_width
 
 SUPERNET = "supernet.json"
+MAX_WIDTHS = 1000
+MAX_NUMBER = 1e300
 
 
 @dataclass(frozen=True)
@@ -104,9 +107,9 @@ def load_supernet(directory: str | Path) -> Supernet:
     with _described(directory) as described:
         return Supernet(
             model=model,
-            widths=resolve_widths(model.config, described["width_mult_list"]),
-            importance=Importance(**_arrays(described["importance"])),
-            permutation=Permutation(**_arrays(described["permutation"])),
+            widths=_widths(model.config, described),
+            importance=Importance(**_arrays(model.config, described["importance"], float)),
+            permutation=Permutation(**_arrays(model.config, described["permutation"], int)),
         )
 
 
@@ -117,7 +120,7 @@ def trained_widths(directory: str | Path, config: ModelConfig) -> dict[float, Su
         InputError: if they cannot be read.
     """
     with _described(Path(directory)) as described:
-        return resolve_widths(config, described["width_mult_list"])
+        return _widths(config, described)
 
 
 @contextmanager
@@ -127,8 +130,15 @@ def _described(directory: Path) -> Iterator[dict[str, Any]]:
     described = read_json(path, "supernet description")
     try:
         yield described
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{path} is not as run_glue_ofa.py writes it: {error}") from None
+
+
+def _widths(config: ModelConfig, described: Mapping[str, Any]) -> dict[float, Subnet]:
+    widths = _numbers(described["width_mult_list"], float)
+    if not 0 < len(widths) <= MAX_WIDTHS:
+        raise ValueError(f"width_mult_list must hold 1 to {MAX_WIDTHS} widths; got {len(widths)}")
+    return resolve_widths(config, widths)
 
 
 def _lists(orders: Importance | Permutation) -> dict[str, Any]:
@@ -138,5 +148,25 @@ def _lists(orders: Importance | Permutation) -> dict[str, Any]:
     }
 
 
-def _arrays(lists: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(np.array(values) for values in lists[name]) for name in lists}
+def _arrays(config: ModelConfig, lists: dict[str, Any], kind: type) -> dict[str, Any]:
+    """Read the numbers of each layer's heads and neurons, checked against the model's sizes."""
+    arrays = {}
+    for name, sizes in [
+        ("heads", config.num_attention_heads),
+        ("neurons", config.intermediate_size),
+    ]:
+        arrays[name] = tuple(np.array(_numbers(values, kind)) for values in lists[name])
+        if [len(values) for values in arrays[name]] != list(sizes):
+            raise ValueError(f"{name} must hold {short(list(sizes))} numbers, by layer")
+    return arrays
+
+
+def _numbers(values: Any, kind: type) -> list[Any]:
+    """Give a list of numbers as ``kind``: JSON may hold anything in their place."""
+    kinds = (int,) if kind is int else (int, float)
+    if not isinstance(values, list) or not all(type(value) in kinds for value in values):
+        raise ValueError(f"numbers must stand in a list; got {short(values)}")
+    numbers = [kind(value) for value in values]
+    if not all(abs(number) <= MAX_NUMBER for number in numbers):
+        raise ValueError(f"numbers must be finite; got {short(values)}")
+    return numbers

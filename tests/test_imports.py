@@ -18,15 +18,16 @@ SCRIPTS = ("run_glue_ofa", "export_model")
 # A module may import from rows above its own, and from its own room. A room is a package; an entry
 # of more words wins over its package's.
 ROWS = (
-    ("errors",),
-    ("durable", "fingerprint", "places", "run_lock", "stopping"),
+    ("errors", "safe_text"),
+    ("settings_file", "durable", "fingerprint", "places", "run_lock", "stopping"),
     ("runtime", "config", "arguments", "scores", "metrics", "metrics_log", "distributed"),
     ("__init__",),  # the version, and public names, which it imports when they are asked for
-    ("subnet", "deploy", "optimizer", "training_state", "command", "cli"),
-    ("nn", "report", "checkpointing"),
+    ("subnet", "deploy", "optimizer", "training_state", "cli"),
+    ("crash", "diagnosis"),
+    ("nn", "report", "checkpointing", "command"),
     ("checkpoint",),
-    ("data", "run_folder", "integrations"),
-    ("distill", "task", "evaluate", "predictor"),
+    ("data", "run_folder", "safe_graph", "integrations"),
+    ("distill", "task", "evaluate", "predictor", "provenance"),
     ("importance", "training"),
     ("reordering", "extraction"),
     ("supernet",),

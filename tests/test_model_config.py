@@ -179,7 +179,7 @@ OURS = EXPECTED.to_dict()
         ({**OURS, "head_dim": 0}, "head_dim must be a whole number from 1"),
         ({**OURS, "labels": "bad"}, "labels must be a list of texts; got 'bad'"),
         ({**OURS, "labels": ["a"]}, r"labels must name each of the 3 classes; got \['a'\]"),
-        ({**OURS, "task_name": 5}, "task_name must be a text; got 5"),
+        ({**OURS, "task_name": 5}, "task_name must be a text of one line; got 5"),
         ({**OURS, "max_seq_length": -1}, "max_seq_length must be a whole number from 1"),
     ],
 )

@@ -159,8 +159,11 @@ def test_a_broken_file_is_named(directory, tmp_path, name, content, message):
 
 def test_a_graph_of_the_right_size_but_broken_is_named(directory, tmp_path):
     size = (directory / "model.json").stat().st_size
-    with pytest.raises(InputError, match=r"model.json cannot be loaded by Paddle Inference: "):
+    with pytest.raises(InputError, match=r"static graph .*model.json is not valid JSON"):
         Predictor(broken_copy(directory, tmp_path, "model.json", b"x" * size))
+    program = b'{"program": {"regions": []}}'.ljust(size)
+    with pytest.raises(InputError, match=r"model.json cannot be loaded by Paddle Inference: "):
+        Predictor(broken_copy(directory, tmp_path, "model.json", program))
 
 
 def test_deploy_json_without_sizes_is_named(directory, tmp_path):

@@ -111,5 +111,5 @@ def test_a_huge_json_file_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     with path.open("wb") as file:
         file.truncate(1 << 40)
-    with pytest.raises(InputError, match="must be at most 67108864 bytes; it is larger"):
+    with pytest.raises(InputError, match="must be at most 16777216 bytes; it is larger"):
         read_json(path, "results")

@@ -161,15 +161,16 @@ def test_a_vocabulary_needs_its_special_tokens(tmp_path, token):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("tokenizer.json", b"{", r"tokenizer.json must be a tokenizer; got a broken file"),
+        ("tokenizer.json", b"{", r"tokenizer .*tokenizer.json is not valid JSON"),
+        ("tokenizer.json", b"{}", r"tokenizer.json must be a tokenizer; got a broken file"),
         (
             "tokenizer.json",
             b'{"model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}}',
             r"tokenizer.json must hold a WordPiece tokenizer; got WordLevel",
         ),
-        ("vocab.txt", b"\xff\xfe", r"vocab.txt must be readable UTF-8 text"),
-        ("tokenizer_config.json", b"{", r"tokenizer_config.json must be a JSON object"),
-        ("tokenizer_config.json", b"3", r"tokenizer_config.json must be a JSON object"),
+        ("vocab.txt", b"\xff\xfe", r"vocab.txt cannot be read: .*utf-8"),
+        ("tokenizer_config.json", b"{", r"tokenizer_config.json is not valid JSON"),
+        ("tokenizer_config.json", b"3", r"tokenizer_config.json must hold a JSON object"),
         (
             "tokenizer_config.json",
             b'{"do_lower_case": "no"}',

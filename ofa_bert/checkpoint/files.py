@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import reprlib
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ofa_bert.errors import InputError
+from ofa_bert.runtime import memory_bytes
+from ofa_bert.safe_text import short
 
-MAX_JSON_BYTES = 64 << 20
-
-_repr = reprlib.Repr()
-_repr.maxstring = _repr.maxother = 80
+MAX_JSON_BYTES = 16 << 20
+"""The scores of a BERT-large's heads and neurons take 2 MB; parsed, JSON takes up to 25 times."""
 
 
 def read_json(path: str | Path, what: str) -> dict[str, Any]:
@@ -26,17 +26,81 @@ def read_json(path: str | Path, what: str) -> dict[str, Any]:
         what: what to call it in messages, e.g. ``model config``.
 
     Raises:
-        InputError: if it is missing, unreadable, larger than 64 MiB, no valid JSON, holds a name
-            twice, or is something other than an object.
+        InputError: as ``read_small``, or if it is no valid JSON, holds a name twice, or is
+            something other than an object.
+    """
+    return parse_json(read_small(path, what, encoding="utf-8-sig"), f"{what} {path}")
+
+
+def read_small(
+    path: str | Path, what: str, *, most_bytes: int = MAX_JSON_BYTES, encoding: str = "utf-8"
+) -> str:
+    """Read a file of text whole.
+
+    Args:
+        path: the file.
+        what: what to call it in messages, e.g. ``model config``.
+        most_bytes: its greatest size.
+        encoding: ``utf-8``, or ``utf-8-sig`` to pass over a byte order mark.
+
+    Raises:
+        InputError: if it is missing, unreadable, too large, not UTF-8, no regular file, or a link
+            out of its directory.
     """
     path = Path(path)
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise InputError(f"{what} {path} must be at most {MAX_JSON_BYTES} bytes; it is larger")
-        text = path.read_text(encoding="utf-8-sig")
+        check_own_file(path, what)
+        if path.stat().st_size > most_bytes:
+            raise InputError(f"{what} {path} must be at most {most_bytes} bytes; it is larger")
+        return path.read_text(encoding=encoding)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{what} {path} cannot be read: {reason(error)}") from None
-    return parse_json(text, f"{what} {path}")
+
+
+def check_own_file(path: Path, what: str) -> None:
+    """Refuse what only looks like a file of the directory it stands in.
+
+    A directory from a stranger may hold a link to a file of ours, whose text would then be copied
+    into what is exported, or a pipe, which never ends. Of links out of the directory only those
+    of the Hugging Face cache are followed, where ``snapshots/<commit>/<name>`` is a link into
+    ``blobs``.
+
+    Raises:
+        InputError: if the file is no regular one, or a link out of its directory.
+        OSError: if it is missing.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        kind = "a directory" if path.is_dir() else "a pipe or device"
+        raise InputError(f"{what} {path} cannot be read: it must be a file; it is {kind}")
+    folder, target = path.parent.resolve(), path.resolve()
+    allowed = [folder]
+    if folder.parent.name == "snapshots":
+        allowed.append(folder.parent.parent / "blobs")
+    if not any(target.is_relative_to(place) for place in allowed):
+        raise InputError(
+            f"{what} {path} must be a file of its directory; it is a link out of it, to "
+            f"{short(str(target))}; copy the file there if you trust it"
+        )
+
+
+def check_fits_memory(path: Path, what: str, times: int = 1) -> None:
+    """Refuse a file that this machine's memory cannot hold; a file of holes may claim terabytes.
+
+    Args:
+        path: the file.
+        what: what to call it in messages.
+        times: how often its size it takes once it is read.
+
+    Raises:
+        InputError: if it is too large.
+        OSError: if it is missing.
+    """
+    needed, found = path.stat().st_size * times, memory_bytes()
+    if needed > found:
+        raise InputError(
+            f"{what} {path} must fit into memory; reading it takes {needed / 1e9:.0f} GB, and "
+            f"this machine has {found / 1e9:.0f} GB"
+        )
 
 
 def parse_json(text: str, where: str) -> dict[str, Any]:
@@ -93,18 +157,12 @@ def reason(error: BaseException) -> str:
     return " ".join(text.split())[:200]
 
 
-def short(value: object) -> str:
-    """Write a value for a message, abbreviated.
-
-    Written out in full, a value from a file of strangers may be endless or nest too deep.
-    """
-    return _repr.repr(value)
-
-
 def _no_name_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the name {short(twice)} stands twice")
+        seen = set[str]()
+        for name, _ in pairs:
+            if name in seen:
+                raise ValueError(f"the name {short(name)} stands twice")
+            seen.add(name)
     return values

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 FRESH_MODULES = ("bert.pooler.dense", "classifier")
 """What a checkpoint may lack: it then starts from random weights."""
+MAX_FRESH = 10
+"""Most fresh weights to each one read."""
 
 
 def load_model(
@@ -59,6 +62,7 @@ def load_model(
         config = _with_same_classes(config, num_classes, labels, str(model_name_or_path))
     shapes = parameter_shapes(config)
     fresh_shapes = {n: s for n, s in shapes.items() if n.rpartition(".")[0] in fresh}
+    _check_fresh(fresh_shapes, arrays, path)
     read_shapes = {n: s for n, s in shapes.items() if n not in fresh_shapes}
     values = fit(arrays, read_shapes, path)
     if fresh:
@@ -139,6 +143,17 @@ def _with_same_classes(
         f"got {short(list(labels))}",
     )
     return dataclasses.replace(config, labels=labels or config.labels)
+
+
+def _check_fresh(shapes: Mapping[str, Shape], arrays: Mapping[str, np.ndarray], path: Path) -> None:
+    """Refuse a config that asks for far more fresh weights than there are trained ones."""
+    wanted = sum(math.prod(shape) for shape in shapes.values())
+    found = sum(array.size for array in arrays.values())
+    require(
+        wanted <= MAX_FRESH * found,
+        f"weights {path} must hold most of the model; they hold {found} numbers, and its config "
+        f"asks for {wanted} fresh ones",
+    )
 
 
 def _fresh_weights(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ofa_bert.checkpoint.files import read_json, short
 from ofa_bert.config import MODEL_TYPES, ModelConfig, require
 from ofa_bert.errors import InputError, nearest
+from ofa_bert.safe_text import is_label
 
 CONFIG_FILE = "config.json"
 OLD_CONFIG_FILE = "model_config.json"
@@ -132,6 +133,7 @@ def _ours(values: Mapping[str, Any]) -> ModelConfig:
         isinstance(labels, list) and all(isinstance(label, str) for label in labels),
         f"labels must be a list of texts; got {short(labels)}",
     )
+    _check_labels(labels)
     num_classes = _integer(values, "num_classes")
     require(
         len(labels) in (0, num_classes),
@@ -139,8 +141,8 @@ def _ours(values: Mapping[str, Any]) -> ModelConfig:
     )
     task_name = values.get("task_name")
     require(
-        task_name is None or isinstance(task_name, str),
-        f"task_name must be a text; got {short(task_name)}",
+        task_name is None or (isinstance(task_name, str) and is_label(task_name)),
+        f"task_name must be a text of one line; got {short(task_name)}",
     )
     max_seq_length = None
     if values.get("max_seq_length") is not None:
@@ -197,11 +199,24 @@ def _label_names(values: Mapping[str, Any]) -> tuple[str, ...]:
         table = {str(number): label for label, number in inverse.items()}
     _checked("id2label", table, "an object", lambda v: isinstance(v, dict))
     try:
-        return tuple(str(table[str(number)]) for number in range(len(table)))
+        names = tuple(_label(table[str(number)]) for number in range(len(table)))
     except KeyError:
         raise InputError(
             f"id2label must name classes 0 to {len(table) - 1}; got {short(sorted(table))}"
         ) from None
+    _check_labels(names)
+    return names
+
+
+def _label(name: Any) -> str:
+    form = "a text or a number"
+    return str(_checked("label", name, form, lambda v: isinstance(v, str) or _is_number(v)))
+
+
+def _check_labels(labels: Sequence[str]) -> None:
+    """Refuse labels that would break the lines ``predict`` writes, or move a cursor."""
+    for label in labels:
+        require(is_label(label), f"labels must be texts of one line; got {short(label)}")
 
 
 def _per_layer(values: Mapping[str, Any], name: str, num_layers: int) -> tuple[int, ...]:

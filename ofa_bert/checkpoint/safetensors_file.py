@@ -23,6 +23,8 @@ DTYPES = {
     "U8": "|u1",
     "BOOL": "|b1",
 }
+MAX_HEADER_BYTES = 16 << 20
+"""That of a BERT-large takes 50 kB."""
 LENGTH_BYTES = 8  # the file starts with the length of its header, little-endian
 
 
@@ -33,11 +35,13 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
         InputError: if the file is damaged, cut short, or holds dtypes other than plain numbers.
     """
     try:
-        # The library checks the header: its size, and that the arrays fill the file exactly.
-        with safetensors.safe_open(path, framework="np"):
-            pass
         with path.open("rb") as file:
             header_bytes = int.from_bytes(file.read(LENGTH_BYTES), "little")
+            if header_bytes > MAX_HEADER_BYTES:
+                raise ValueError(f"its header takes {header_bytes} bytes")
+            # The library checks that the arrays fill the file exactly.
+            with safetensors.safe_open(path, framework="np"):
+                pass
             header = parse_json(file.read(header_bytes).decode(), f"header of {path}")
             header.pop("__metadata__", None)
             start = LENGTH_BYTES + header_bytes

@@ -78,6 +78,7 @@ class _Archive:
         self.path = path
         # Entries may overlap, so that many large ones fit into a small file.
         self.bytes_left = path.stat().st_size
+        _check_names(archive.namelist(), path)
         pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
         if len(pickles) != 1:
             raise InputError(
@@ -122,6 +123,15 @@ class _Archive:
             flat = np.frombuffer(data, dtype)
             self.storages[key] = widen_bfloat16(flat) if kind == "bfloat16" else flat
         return self.storages[key]
+
+
+def _check_names(names: list[str], path: Path) -> None:
+    """Refuse names that would lead out of a directory, though we unpack nothing to disk."""
+    if len(set(names)) < len(names):
+        raise InputError(f"{path} must hold each of its entries once; one of them stands twice")
+    for name in names:
+        if name.startswith("/") or "\\" in name or ".." in name.split("/"):
+            raise InputError(f"{path} must hold plain names; got the entry {short(name)}")
 
 
 class _TensorUnpickler(ArrayUnpickler):

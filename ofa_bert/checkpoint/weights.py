@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ofa_bert.checkpoint.files import reason, short
+from ofa_bert.checkpoint.files import check_fits_memory, check_own_file, reason, short
 from ofa_bert.checkpoint.names import Shape, family_of, target_of
 from ofa_bert.checkpoint.safe_pickle import read_pdparams
 from ofa_bert.checkpoint.safetensors_file import read_safetensors
@@ -22,6 +22,8 @@ READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
 """Files of weights by name; the first one present is read."""
 
 MAX_NAMED = 8
+MAX_UNFOLDING = 4
+"""Embedding and output may be one array under two names, in bfloat16, which we widen."""
 
 
 def find_weights(directory: Path) -> Path:
@@ -32,6 +34,7 @@ def find_weights(directory: Path) -> Path:
     """
     for name in READERS:
         if (directory / name).is_file():
+            check_own_file(directory / name, "weights")
             return directory / name
     for name in READERS:
         if (directory / f"{name}.index.json").is_file():
@@ -52,7 +55,9 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
     """
     suffixes = {Path(name).suffix: reader for name, reader in READERS.items()}
     try:
+        check_fits_memory(path, "weights")
         arrays = suffixes[path.suffix](path)
+        check_unfolding(arrays, path)
     except (OSError, MemoryError) as error:
         raise InputError(f"weights {path} cannot be read: {reason(error)}") from None
     family = family_of(arrays)
@@ -65,6 +70,20 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
             raise InputError(f"weights {path} must hold {short(target.name)} once; got it twice")
         ours[target.name] = array.T if target.transposed else array
     return ours
+
+
+def check_unfolding(arrays: Mapping[str, np.ndarray], path: Path) -> None:
+    """Refuse a small file whose arrays share their numbers so often that copies fill the memory.
+
+    Raises:
+        InputError: if the arrays together are larger than ``MAX_UNFOLDING`` files.
+    """
+    num_bytes, most = sum(a.nbytes for a in arrays.values()), path.stat().st_size * MAX_UNFOLDING
+    if num_bytes > most:
+        raise InputError(
+            f"weights {path} must unfold to at most {MAX_UNFOLDING} times the file, {most} bytes; "
+            f"they would take {num_bytes}"
+        )
 
 
 def fit(

@@ -53,6 +53,6 @@ def finetune(configs: Sequence[Any], ranks: Ranks) -> None:
         )
         if ranks.is_main:
             ofa.save_model(model, folder.path, tokenizer)
-            folder.finish(ofa.training_results(best, configs, run_start))
+            folder.finish(ofa.training_results(best, configs, run_start, command="finetune"))
             scores = ", ".join(f"{name} {value:.4f}" for name, value in best.scores["full"].items())
             print(f"{task.name}: {scores} (step {best.step}), saved in {folder.path}")  # noqa: T201

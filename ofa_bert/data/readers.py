@@ -9,13 +9,18 @@ import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
-from ofa_bert.errors import InputError, nearest
+from ofa_bert.checkpoint.files import check_fits_memory
+from ofa_bert.errors import MAX_NAME, MAX_NAMES, InputError, nearest
+from ofa_bert.safe_text import is_label, short
 
 logger = logging.getLogger(__name__)
 
 SKIP_HINT = "mend it, or pass --skip_bad_rows to leave such rows out"
+MEMORY_OF_A_BYTE = 4
+"""The bytes, their text, its lines and the examples."""
 SUFFIXES = (".tsv", ".txt", ".csv", ".jsonl")
 
 
@@ -140,14 +145,14 @@ def _example(
     if regression:
         return Example(text, pair[0] if pair else None, _number(label))
     if labels is not None and label not in labels:
-        raise BadRowError(f"label must be one of {', '.join(labels)}; got {label!r}")
+        raise BadRowError(f"label must be one of {_listed(labels)}; got {short(label)}")
     return Example(text, pair[0] if pair else None, label)
 
 
 def _text(row: Mapping[str, object], name: str) -> str:
     value = row[name]
     if not isinstance(value, str):
-        raise BadRowError(f"{name} must be text; got {value!r}")
+        raise BadRowError(f"{name} must be text; got {short(value)}")
     if not value.strip():
         raise BadRowError(f"{name} must not be empty")
     if not _is_unicode(value):
@@ -159,11 +164,20 @@ def _label(row: Mapping[str, object], columns: Columns) -> str | None:
     if columns.label is None:
         return None
     value = row[columns.label]
+    if value is None or isinstance(value, (list, dict)):
+        raise BadRowError(f"{columns.label} must hold a label; got {short(value)}")
     # JSON also has numbers and truth values; they are written as the file writes them.
     label = value.strip() if isinstance(value, str) else json.dumps(value)
-    if value is None or isinstance(value, (list, dict)) or not label or not _is_unicode(label):
-        raise BadRowError(f"{columns.label} must hold a label; got {value!r}")
+    if not label:
+        raise BadRowError(f"{columns.label} must hold a label; got {short(value)}")
+    if not is_label(label):
+        raise BadRowError(f"{columns.label} must hold a label of one line; got {short(value)}")
     return label
+
+
+def _listed(labels: Sequence[str]) -> str:
+    more = f" and {len(labels) - MAX_NAMES} more" if len(labels) > MAX_NAMES else ""
+    return ", ".join(label[:MAX_NAME] for label in labels[:MAX_NAMES]) + more
 
 
 def _number(label: str) -> float:
@@ -172,7 +186,7 @@ def _number(label: str) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise BadRowError(f"label must be a finite number; got {label!r}")
+        raise BadRowError(f"label must be a finite number; got {short(label)}")
     return number
 
 
@@ -200,6 +214,9 @@ def _rows(path: Path, columns: Columns) -> Iterator[Row]:
 
 def _lines(path: Path) -> list[str]:
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise InputError(f"data file must be a file; got {path}, a pipe or device")
+        check_fits_memory(path, "data file", times=MEMORY_OF_A_BYTE)
         content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     except FileNotFoundError:
         raise InputError(f"data file must exist; got {path}, which does not") from None
@@ -278,7 +295,7 @@ def _json_rows(lines: list[str], columns: Columns) -> Iterator[Row]:
             continue
         missing = [name for name in columns.names if name not in row]
         if missing:
-            hint = nearest(missing[0], row)
+            hint = nearest(missing[0], islice(row, MAX_NAMES))
             yield number, BadRowError(f"row must have a key {missing[0]!r}; got others; {hint}")
         else:
             yield number, row

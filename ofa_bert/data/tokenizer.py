@@ -13,12 +13,15 @@ import numpy as np
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors
 from tokenizers import Tokenizer as Backend
 
+from ofa_bert.checkpoint.files import parse_json, read_json, read_small, reason
 from ofa_bert.checkpoint.hub import fetch_vocab, is_hub_name
 from ofa_bert.data.ragged import Ragged
 from ofa_bert.errors import InputError
+from ofa_bert.safe_text import short
 
 VOCAB_FILE = "vocab.txt"
 TOKENIZER_FILE = "tokenizer.json"
+CHARSMAP = "precompiled_charsmap"
 CONFIG_FILE = "tokenizer_config.json"
 
 PAD, UNK, CLS, SEP, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
@@ -28,6 +31,13 @@ NEEDED = (PAD, UNK, CLS, SEP)
 # symbols, eight single characters, and the ideographs its range of CJK extension E leaves out.
 # Punctuation is named too because its own table is of an older Unicode.
 SINGLES = "[\\p{P}\\p{S}\u00b2\u00b5\u00ba\u00d8\u014b\u01b1\u3007\U0002b820-\U0002b91f]"
+
+
+MAX_VOCAB_SIZE = 1 << 22
+"""A saved vocabulary has a line for each id, whether or not it has a token."""
+MAX_WORD_CHARS = 1000
+"""WordPiece takes time quadratic in the length of a word; longer ones are unknown."""
+MAX_TOKENIZER_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -50,11 +60,18 @@ class Tokenizer:
             InputError: if the vocabulary lacks a special token.
         """
         missing = [token for token in NEEDED if backend.token_to_id(token) is None]
+        # An added token of that name is none for the model, which fails at the first odd word.
+        words = backend.get_vocab(with_added_tokens=False)
+        if UNK not in missing and (backend.model.unk_token != UNK or UNK not in words):
+            missing.append(UNK)
         if missing:
             raise InputError(
                 f"vocabulary must hold {', '.join(NEEDED)}; got none of {', '.join(missing)}; "
                 f"use the {VOCAB_FILE} the model was trained with"
             )
+        largest = max(backend.get_vocab(with_added_tokens=True).values())
+        if largest >= MAX_VOCAB_SIZE:
+            raise InputError(f"vocabulary must number tokens below {MAX_VOCAB_SIZE}; got {largest}")
         backend.no_truncation()
         backend.no_padding()
         if isinstance(backend.pre_tokenizer, pre_tokenizers.BertPreTokenizer):
@@ -246,30 +263,56 @@ def _ragged(rows: list[list[int]], first_lengths: list[int]) -> Encoded:
 
 
 def _read_backend(path: Path) -> Backend:
+    text = _read_text(path)
+    _check_patterns(parse_json(text, f"tokenizer {path}"), path)
     try:
-        backend = Backend.from_str(_read_text(path))
-    except InputError:
-        raise
-    except Exception as error:  # The Rust side raises a bare Exception.
-        raise InputError(f"{path} must be a tokenizer; got a broken file ({error})") from None
+        backend = Backend.from_str(text)
+    # The Rust side raises a bare Exception, and where it panics something that is not even that.
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise
+        raise InputError(
+            f"{path} must be a tokenizer; got a broken file ({reason(error)})"
+        ) from None
     if not isinstance(backend.model, models.WordPiece):
         kind = type(backend.model).__name__
         raise InputError(f"{path} must hold a WordPiece tokenizer; got {kind}")
     return backend
 
 
+def _check_patterns(values: dict[str, Any], path: Path) -> None:
+    """Refuse patterns that are not ours: some take time exponential in the text they search.
+
+    Raises:
+        InputError: if there is one, or words may be of any length.
+    """
+    parts = [values.get(name) for name in ("normalizer", "pre_tokenizer", "post_processor")]
+    parts += [values.get("decoder"), *_list(values.get("added_tokens"))]
+    while parts:
+        part = parts.pop()
+        parts += part.values() if isinstance(part, dict) else _list(part)
+        if isinstance(part, dict) and (part.get("Regex", SINGLES) != SINGLES or CHARSMAP in part):
+            pattern = part.get("Regex", part.get(CHARSMAP))
+            raise InputError(f"{path} must hold no pattern but ours; got {short(pattern)}")
+    model = values.get("model")
+    longest = model.get("max_input_chars_per_word", 0) if isinstance(model, dict) else 0
+    if isinstance(longest, int) and longest > MAX_WORD_CHARS:
+        raise InputError(f"{path} must take words of at most {MAX_WORD_CHARS}; got {longest}")
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _read_options(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     names = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
-    try:
-        values = json.loads(_read_text(path))
-        options = {name: values[name] for name in names if name in values}
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{path} must be a JSON object; got a broken file ({error})") from None
+    values = read_json(path, "tokenizer config")
+    options = {name: values[name] for name in names if name in values}
     for name, value in options.items():
         if not isinstance(value, bool) and not (name == "strip_accents" and value is None):
-            raise InputError(f"{name} in {path} must be true or false; got {value!r}")
+            raise InputError(f"{name} in {path} must be true or false; got {short(value)}")
     return options
 
 
@@ -278,8 +321,5 @@ def _read_vocab(path: Path) -> list[str]:
 
 
 def _read_text(path: Path) -> str:
-    try:
-        # Line ends become \n and nothing else does: U+2028 may be a token.
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} must be readable UTF-8 text; got {error}") from None
+    # Line ends become \n and nothing else does: U+2028 may be a token.
+    return read_small(path, "tokenizer file", most_bytes=MAX_TOKENIZER_BYTES)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ofa_bert.config import ModelConfig, width_label
 from ofa_bert.deploy import versions
 from ofa_bert.export.staging import CARD_MARK
+from ofa_bert.safe_text import markdown
 from ofa_bert.subnet import Subnet, count_macs, count_params, describe
 
 
@@ -46,12 +47,13 @@ def model_card(
         file_bytes: size of the weights.
         parity: the line of the parity check.
     """
+    labels = ", ".join(map(markdown, config.labels)) or "unknown"
     rows = [
-        ("source", facts.source),
-        ("task", config.task_name or "unknown"),
-        ("labels", "a number" if config.is_regression else ", ".join(config.labels) or "unknown"),
+        ("source", markdown(facts.source)),
+        ("task", markdown(config.task_name or "unknown")),
+        ("labels", "a number" if config.is_regression else labels),
         ("sub-network", f"width {width_label(width_mult)}: {describe(subnet)}"),
-        *((name, f"{value * 100:.2f}") for name, value in facts.metrics.items()),
+        *((markdown(name), f"{value * 100:.2f}") for name, value in facts.metrics.items()),
         *_optional("teacher's score", facts.teacher_score, 100, ""),
         ("parameters", f"{count_params(config, subnet):,}"),
         ("without embeddings", f"{count_params(config, subnet, embeddings=False):,}"),
@@ -67,7 +69,7 @@ def model_card(
     return CARD.format(
         mark=CARD_MARK,
         width=width_label(width_mult),
-        task=config.task_name or "text classification",
+        task=markdown(config.task_name or "text classification"),
         table=table,
         parity=parity,
         max_seq_length=max_seq_length,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ofa_bert.checkpoint.files import read_json
+from ofa_bert.checkpoint.files import read_json, reason
 from ofa_bert.config import DataConfig, ExportConfig, ModelConfig, width_label
 from ofa_bert.data.batches import evaluation_batches
 from ofa_bert.data.tokenizer import Tokenizer
@@ -15,6 +15,7 @@ from ofa_bert.errors import InputError
 from ofa_bert.export.model_card import CardFacts
 from ofa_bert.export.parity import TokenIds
 from ofa_bert.run_folder import RESULTS
+from ofa_bert.safe_text import short
 from ofa_bert.subnet import resolve_widths
 from ofa_bert.supernet import Supernet
 
@@ -78,17 +79,35 @@ def random_ids(config: ModelConfig, num_rows: int, seq_len: int) -> TokenIds:
 
 
 def card_facts(directory: str | Path, width_mult: float) -> CardFacts:
-    """Read what the run's results say of a width; only the source where they say nothing."""
+    """Read what the run's results say of a width; only the source where they say nothing.
+
+    Raises:
+        InputError: if they are not as a run writes them.
+    """
     directory = Path(directory)
     if not (directory / RESULTS).exists():
         return CardFacts(source=directory.name)
-    results = read_json(directory / RESULTS, "results")
-    for row in results.get("widths", []):
-        if abs(row["width_mult"] - width_mult) < 1e-9:
-            return CardFacts(
-                source=directory.name,
-                metrics=row["metrics"],
-                teacher_score=row["teacher_score"],
-                latency_ms=row["latency_ms"],
-            )
+    path = directory / RESULTS
+    results = read_json(path, "results")
+    try:
+        for row in results.get("widths", []):
+            if abs(row["width_mult"] - width_mult) < 1e-9:
+                return CardFacts(
+                    source=directory.name,
+                    metrics={str(name): _number(value) for name, value in row["metrics"].items()},
+                    teacher_score=_number_or_none(row["teacher_score"]),
+                    latency_ms=_number_or_none(row["latency_ms"]),
+                )
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise InputError(f"{path} is not as run_glue_ofa.py writes it: {reason(error)}") from None
     return CardFacts(source=directory.name)
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, int | float):
+        raise TypeError(f"a number must stand where {short(value)} does")
+    return float(value)
+
+
+def _number_or_none(value: object) -> float | None:
+    return None if value is None else _number(value)

@@ -1,0 +1,70 @@
+"""What to keep of an error of ours, so that whoever meets it can report it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from ofa_bert import runtime
+from ofa_bert.deploy import versions
+from ofa_bert.places import cache_directory
+from ofa_bert.safe_text import one_line
+
+EXIT_CODE = 70
+"""EX_SOFTWARE of sysexits.h: an error within the program."""
+
+
+def report_crash(error: BaseException, argv: Sequence[str]) -> int:
+    """Say an error of ours on one line of standard error, with the file that holds the details.
+
+    ``--log_level debug`` prints the details too.
+
+    Returns:
+        The exit code.
+    """
+    details = crash_details(error, argv)
+    if "debug" in argv:
+        print(details, file=sys.stderr)  # noqa: T201
+    path = _write(details)
+    where = f"with {path}" if path else "with what --log_level debug prints"
+    what = one_line(f"{type(error).__name__}: {error}", 300)
+    print(  # noqa: T201
+        f"error: this is a fault of ofa_bert, not yours: {what}; please report it {where} on the "
+        "issue tracker of the project; python -m ofa_bert doctor tells whether the installation "
+        "is to blame",
+        file=sys.stderr,
+    )
+    return EXIT_CODE
+
+
+def crash_details(error: BaseException, argv: Sequence[str]) -> str:
+    """Write out the command line, the versions and the traceback."""
+    known = {"python": platform.python_version(), "platform": platform.platform(), **versions()}
+    lines = [
+        f"command: {sys.argv[0]} {' '.join(argv)}",
+        *(f"{name}: {value}" for name, value in known.items()),
+        f"runtime: {runtime.describe()}",
+        "",
+        *traceback.format_exception(error),
+    ]
+    return "\n".join(line.rstrip("\n") for line in lines) + "\n"
+
+
+def _write(details: str) -> Path | None:
+    """Keep the details in the cache directory, or where temporary files go; None if in neither."""
+    name = f"error_{time.strftime('%Y%m%d_%H%M%S')}_{os.getpid()}.txt"
+    for folder in (cache_directory() / "errors", Path(tempfile.gettempdir())):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with (folder / name).open("x", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(details)
+        except OSError:
+            continue
+        return folder / name
+    return None

@@ -1,0 +1,1 @@
+"""Readers of files from strangers, fed with garbage; see readers.py."""

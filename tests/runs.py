@@ -1,0 +1,122 @@
+"""Runs of the commands on a tiny model and a few lines, for tests of whole runs."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ofa_bert.checkpoint.save import save_model
+from ofa_bert.command import run_command
+from tests.tiny import tiny_config, tiny_model, tiny_tokenizer, tiny_vocab
+
+LABELS = ("bad", "good")
+MAX_SEQ_LENGTH = 12
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command said, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+
+def run(main, argv):
+    """Run a command in this process as its script does."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = run_command(main, argv)
+    return Result(code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(autouse=True, scope="module")
+def kept_handlers():
+    """Commands set up the log of a process; here it goes on."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """A directory with a random model and a few labelled lines, and the cache elsewhere."""
+    folder = tmp_path_factory.mktemp("runs")
+    write_base(folder)
+    patch = pytest.MonkeyPatch()
+    patch.setenv("OFA_BERT_CACHE", str(tmp_path_factory.mktemp("cache")))
+    yield folder
+    patch.undo()
+
+
+def write_base(folder: Path) -> None:
+    """Write a model into ``base``, and train.tsv and dev.tsv of 26 and 11 rows."""
+    model = tiny_model(tiny_config(num_classes=2, max_position_embeddings=20))
+    save_model(model, folder / "base", tiny_tokenizer(folder / "base"))
+    for name, count, seed in [("train.tsv", 26, 1), ("dev.tsv", 11, 2)]:
+        labels = np.random.default_rng(seed + 100).choice(LABELS, count)
+        rows = [f"{text}\t{label}" for text, label in zip(texts(count, seed), labels, strict=True)]
+        (folder / name).write_text("\n".join(["sentence\tlabel", *rows]) + "\n", encoding="utf-8")
+
+
+def texts(count: int, seed: int) -> list[str]:
+    """Give texts of 1 to 14 words."""
+    generator = np.random.default_rng(seed)
+    words = tiny_vocab()[7:]
+    return [" ".join(generator.choice(words, generator.integers(1, 15))) for _ in range(count)]
+
+
+def flags(**values) -> list[str]:
+    """Write a command line; None leaves a flag out."""
+    argv = []
+    for name, value in values.items():
+        if value is not None:
+            items = () if value is True else value if isinstance(value, tuple) else (value,)
+            argv += [f"--{name}", *map(str, items)]
+    return argv
+
+
+def finetune_argv(folder, output, **changes) -> list[str]:
+    """Give the command line of 12 steps on the files of ``base``."""
+    return ["finetune", *_training(folder, folder / "base", output, **changes)]
+
+
+def ofa_argv(folder, output, **changes) -> list[str]:
+    """Give the flags of run_glue_ofa.py on the teacher that ``finetune_argv`` trains."""
+    widths = {"width_mult_list": ("1.0", "3/4", "1/2")}
+    return _training(folder, folder / "teacher", output, **{**widths, **changes})
+
+
+def _training(folder, model, output, **changes) -> list[str]:
+    values = {
+        "model_name_or_path": model,
+        "output_dir": output,
+        "task_name": "own",
+        "train_file": folder / "train.tsv",
+        "dev_file": folder / "dev.tsv",
+        "text_columns": "sentence",
+        "label_column": "label",
+        "max_seq_length": MAX_SEQ_LENGTH,
+        "batch_size": 5,
+        "learning_rate": 1e-3,
+        "num_train_epochs": 1,
+        "logging_steps": 2,
+        "save_steps": 4,
+        "n_gpu": 0,
+        "log_level": "warning",
+    }
+    return flags(**{**values, **changes})
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Give every file below a folder."""
+    paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}

@@ -1,0 +1,182 @@
+"""A run made again: by hand twice, and from its results.json; the same bits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import run_glue_ofa
+from ofa_bert import cli
+from ofa_bert.arguments import parse_args, resolved, to_argv
+from ofa_bert.commands import rerun
+from ofa_bert.errors import CheckError, InputError
+from ofa_bert.provenance import differences, file_hash
+from tests.runs import (  # noqa: F401
+    base,
+    contents,
+    finetune_argv,
+    kept_handlers,
+    ofa_argv,
+    run,
+)
+
+MEASURED = ("wall_seconds", "peak_memory_mb", "widths")
+TIMED = ("seconds_per_step", "tokens_per_second")
+
+
+def comparable(folder):
+    """Everything a run wrote, without what it measured: times, memory and its own place."""
+    found = contents(folder)
+    results = json.loads(found.pop("results.json"))
+    # The graph's file holds names with the number of layers this process has made.
+    measured = {"latency_ms": None, "file_bytes": None}
+    widths = [{**row, **measured} for row in results.get("widths", [])]
+    lines = [json.loads(line) for line in found.pop("metrics.jsonl").splitlines()]
+    found["train_config.yaml"] = found["train_config.yaml"].replace(str(folder).encode(), b"")
+    results["settings"].pop("output_dir")
+    return {
+        **found,
+        "results": {k: v for k, v in results.items() if k not in MEASURED} | {"widths": widths},
+        "metrics": [{k: v for k, v in line.items() if k not in TIMED} for line in lines],
+    }
+
+
+@pytest.fixture(scope="module")
+def teacher(base):  # noqa: F811
+    result = run(cli.main, finetune_argv(base, base / "teacher"))
+    assert result.code == 0, result.err
+    return base / "teacher"
+
+
+@pytest.fixture(scope="module")
+def supernet(base, teacher):  # noqa: F811
+    result = run(run_glue_ofa.main, ofa_argv(base, base / "supernet"))
+    assert result.code == 0, result.err
+    return base / "supernet"
+
+
+def test_finetune_twice_gives_the_same_bits(base, teacher, tmp_path):  # noqa: F811
+    result = run(cli.main, finetune_argv(base, tmp_path / "again"))
+    assert result.code == 0, result.err
+    assert comparable(tmp_path / "again") == comparable(teacher)
+
+
+def test_run_glue_ofa_twice_gives_the_same_bits(base, supernet, tmp_path):  # noqa: F811
+    result = run(run_glue_ofa.main, ofa_argv(base, tmp_path / "again"))
+    assert result.code == 0, result.err
+    assert comparable(tmp_path / "again") == comparable(supernet)
+
+
+def test_another_seed_gives_other_bits(base, teacher, tmp_path):  # noqa: F811
+    result = run(cli.main, finetune_argv(base, tmp_path / "other", seed=43))
+    assert result.code == 0, result.err
+    assert file_hash(tmp_path / "other" / "model.safetensors") != file_hash(
+        teacher / "model.safetensors"
+    )
+
+
+@pytest.mark.parametrize("name", ["teacher", "supernet"])
+def test_rerun_makes_the_run_again_elsewhere(base, supernet, tmp_path, name, monkeypatch):  # noqa: F811
+    before = contents(base / name)
+    monkeypatch.chdir(tmp_path)  # its relative paths are those of where it was started
+    result = run(cli.main, ["rerun", str(base / name / "results.json"), "--output_dir", "new"])
+    assert result.code == 0, result.err
+    assert "bit for bit" in result.out
+    assert "not as it was" not in result.err
+    assert contents(base / name) == before
+    weights = "model.safetensors"
+    assert (tmp_path / "new" / weights).read_bytes() == before[weights]
+
+
+def test_rerun_goes_beside_the_first_run_and_over_nothing(base, teacher, tmp_path):  # noqa: F811
+    first = tmp_path / "first"
+    first.mkdir()
+    (first / "results.json").write_bytes((teacher / "results.json").read_bytes())
+    result = run(cli.main, ["rerun", str(first / "results.json")])
+    assert result.code == 0, result.err
+    assert (tmp_path / "first_rerun" / "results.json").exists()
+    again = run(cli.main, ["rerun", str(first / "results.json")])
+    assert again.code == 2
+    assert "first_rerun holds a finished run" in again.err
+    result = run(cli.main, ["rerun", str(first / "results.json"), "--output_dir", str(first)])
+    assert (result.code, contents(first).keys()) == (2, {"results.json"})
+    assert "output_dir must not be the directory of the first run" in result.err
+
+
+def changed(teacher, folder, **changes):
+    """Write the results of a run with changes."""
+    results = json.loads((teacher / "results.json").read_text())
+    folder.mkdir()
+    for name, value in changes.items():
+        results[name] = {**results[name], **value} if isinstance(value, dict) else value
+    (folder / "results.json").write_text(json.dumps(results))
+    return folder / "results.json"
+
+
+def test_what_is_not_as_it_was_is_told(teacher, tmp_path):
+    path = changed(
+        teacher, tmp_path / "a", environment={"paddle": "3.0.0", "runtime": "threads 96"}
+    )
+    result = run(cli.main, ["rerun", str(path)])
+    assert result.code == 0, result.err
+    assert "may give other bits: paddle: was 3.0.0, is " in result.err
+    assert "may give other bits: runtime: was threads 96, is threads" in result.err
+    path = changed(teacher, tmp_path / "b", inputs={"/gone/train.tsv": "0" * 64})
+    result = run(cli.main, ["rerun", str(path)])
+    assert f"other bits: file train.tsv: was {'0' * 64}, is " in result.err
+
+
+def test_other_weights_from_the_same_run_are_a_failed_check(teacher, tmp_path):
+    path = changed(teacher, tmp_path / "a", weights_sha256="0" * 64)
+    with pytest.raises(CheckError, match="differ from those of the first run, though versions"):
+        rerun.main([str(path), "--log_level", "warning"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"command": "rm"}, "unknown command 'rm'"),
+        ({"environment": 3}, "are not as a run writes them"),
+        ({"inputs": {"a": 3}}, "are not as a run writes them"),
+        ({"settings": {"batch_size": "many"}}, "batch_size must be one int; got 'many'"),
+        ({"settings": {"batchsize": 3}}, "unknown key 'batchsize'; did you mean 'batch_size'"),
+        ({"settings": {"train_file": "a\x00b"}}, "train_file must be one str"),
+    ],
+)
+def test_results_that_are_no_run_are_refused(teacher, tmp_path, changes, message):
+    path = changed(teacher, tmp_path / "a", **changes)
+    with pytest.raises(InputError, match=message):
+        rerun.main([str(path)])
+
+
+def test_results_of_an_older_version_say_what_they_lack(tmp_path):
+    (tmp_path / "results.json").write_text('{"settings": {}}')
+    with pytest.raises(InputError, match="must say command, started_in, environment, inputs"):
+        rerun.main([str(tmp_path / "results.json")])
+    with pytest.raises(InputError, match="must be named first; type ofa_bert rerun RESULTS_JSON"):
+        rerun.main(["--log_level", "info"])
+
+
+def test_a_command_line_comes_back_from_its_configs(tmp_path):
+    argv = ofa_argv(tmp_path, "out", text_columns=("a b", "c"), overwrite_output_dir=True)
+    configs = parse_args("x", "", run_glue_ofa.GROUPS, argv)
+    again = parse_args("x", "", run_glue_ofa.GROUPS, to_argv(configs))
+    assert again == configs
+    assert resolved(again)["learning_rate"] == 1e-3
+
+
+def test_differences_by_hand():
+    assert differences({"a": "1", "b": "2"}, {"b": "3", "c": "4"}) == [
+        "a: was 1, is nothing",
+        "b: was 2, is 3",
+        "c: was nothing, is 4",
+    ]
+
+
+def test_file_hash_is_sha256(tmp_path: Path):
+    (tmp_path / "a").write_bytes(b"abc")  # FIPS 180-2, appendix B.1
+    assert file_hash(tmp_path / "a") == (
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    )
