@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from ofa_bert.data.encoded import EncodedDataset
 from ofa_bert.distill.protocols import Teacher
 from ofa_bert.distill.teacher import ModelTeacher
 from ofa_bert.errors import InputError
+from ofa_bert.fingerprint import hash_arrays
 from ofa_bert.nn.bert import BertForSequenceClassification, ModelOutput
 
 logger = logging.getLogger(__name__)
@@ -133,11 +133,7 @@ def _check_memory(
 def _key(model: BertForSequenceClassification, dataset: EncodedDataset) -> Iterator[str]:
     """Name everything that decides the bits of an answer."""
     yield from ("teacher", paddle.__version__, runtime.describe(), str(model.config))
-    for name, parameter in sorted(model.state_dict().items()):
-        yield from (name, _digest(parameter.numpy()))
-    for array in (dataset.input_ids, dataset.token_type_ids, dataset.offsets):
-        yield _digest(array)
-
-
-def _digest(array: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+    yield hash_arrays({name: value.numpy() for name, value in model.state_dict().items()})
+    yield hash_arrays(
+        {name: getattr(dataset, name) for name in ("input_ids", "token_type_ids", "offsets")}
+    )
