@@ -272,12 +272,12 @@ class OFA(nn.Layer):
         Raises:
             InputError: if which layers are joined is not known yet, or nothing meets the condition.
         """
-        from ofa_bert.ofa.search import evolutionary_search
-
         require(
             self._is_traced,
             "search must know which layers are joined; run the network once or call ofa.trace(x)",
         )
+        from ofa_bert.ofa.search import evolutionary_search
+
         before = self._net_config
 
         def evaluate(config: Config) -> float:
