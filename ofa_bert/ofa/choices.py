@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,9 +13,10 @@ from paddle import nn
 from ofa_bert.config import require
 from ofa_bert.errors import InputError, nearest
 from ofa_bert.ofa.layers_base import Block
+from ofa_bert.ofa.plan import out_width
 from ofa_bert.ofa.super_attention import SuperMultiHeadAttention
 from ofa_bert.ofa.super_conv import is_depthwise
-from ofa_bert.ofa.widths import WIDTH_KEYS, Candidates
+from ofa_bert.ofa.widths import WIDTH_KEYS, Candidates, out_count
 
 Config = dict[str, Any]
 """``{layer: {"expand_ratio" | "channel" | "kernel_size": value}, "depth": value}``."""
@@ -81,8 +83,29 @@ class SearchSpace:
         return full
 
     def sizes(self, config: Config) -> dict[nn.Layer, dict[str, Any]]:
-        """Give the arguments of each block at a complete configuration."""
-        return {self.blocks[name]: sizes for name, sizes in config.items() if name != DEPTH}
+        """Give the arguments of each block at a complete configuration.
+
+        Layers tied to a grouped convolution get a number of channels instead of a ratio, since the
+        groups' multiple of it must be the number of all.
+        """
+        sizes = {name: own for name, own in config.items() if name != DEPTH}
+        for group in self.groups:
+            members = [name for name in sizes if name in group]
+            multiple = math.lcm(*(groups_of(self.blocks[name].fn) for name in members))
+            for name in members if multiple > 1 else ():
+                sizes[name] = self._in_channels(name, sizes[name], multiple)
+        return {self.blocks[name]: own for name, own in sizes.items()}
+
+    def _in_channels(self, name: str, sizes: dict[str, Any], multiple: int) -> dict[str, Any]:
+        """Turn a layer's ratio into channels, a multiple of so many."""
+        if "expand_ratio" not in sizes:
+            return sizes
+        layer = self.blocks[name].fn
+        kept = dict(sizes)
+        ratio = kept.pop("expand_ratio")
+        total = out_width(layer)
+        kept["channel"] = out_count(total, layer.candidate_config, ratio, None, multiple)
+        return kept
 
     def _largest(self, name: str, key: str) -> Any:
         """Give what is the whole layer, whatever choices the user left it."""
@@ -181,6 +204,12 @@ class SearchSpace:
             f"{name} is in skip_layers and must stay at {key} {largest}; got {size}",
         )
         return size
+
+
+def groups_of(layer: nn.Layer) -> int:
+    """Give what a layer's outputs come in multiples of, where it has a width of its own."""
+    groups = int(getattr(layer, "_groups", 1))
+    return 1 if groups > 1 and is_depthwise(layer) else groups
 
 
 def width_key(candidates: Candidates) -> str | None:

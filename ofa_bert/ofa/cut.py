@@ -79,8 +79,8 @@ def watching(model: nn.Layer, sizes: Mapping[nn.Layer, Sizes]) -> Iterator[dict[
             before = used.setdefault(name, now)
             if _widths(layer, before) != _widths(layer, now):
                 raise InputError(
-                    f"{name} is used twice with different widths: {before.inputs} and "
-                    f"{now.inputs}; give the layers before it one width"
+                    f"{name.removesuffix('.fn')} is used twice with different widths: "
+                    f"{before.inputs} and {now.inputs}; give the layers before it one width"
                 )
 
         return note
@@ -242,6 +242,6 @@ def _widths(layer: nn.Layer, used: Used) -> tuple[Any, ...]:
     if isinstance(layer, SuperMultiHeadAttention):
         return (used.heads,)
     axis = layer._channel_dim if isinstance(layer, CONVS) else -1
-    if isinstance(layer, SuperLinear | nn.LayerNorm | CONVS):
+    if isinstance(layer, (SuperLinear, nn.LayerNorm, *CONVS)):
         return used.inputs[axis], used.outputs[axis]
     return (used.inputs[_channel_axis(layer)],)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import paddle
 from paddle import nn
 
@@ -14,7 +15,6 @@ from ofa_bert.config import require
 from ofa_bert.errors import InputError, nearest
 from ofa_bert.ofa.active import Sizes, running
 from ofa_bert.ofa.cut import make_plain, watching
-from ofa_bert.ofa.kernels import compute_start_end
 from ofa_bert.ofa.outputs import evaluating
 
 AS_CODED = (
@@ -117,7 +117,7 @@ def cut_in_place(origin: nn.Layer, plain: nn.Layer, *, load_weights: bool) -> nn
         )
     if not load_weights:
         for name, parameter in state.items():
-            parameter.set_value(corner(own_state[name], parameter.shape))
+            parameter.set_value(cut_to(own_state[name].numpy(), parameter.shape))
     for name, parameter in plain._parameters.items():
         if parameter is not None:
             origin._parameters[name].set_value(parameter)
@@ -127,12 +127,19 @@ def cut_in_place(origin: nn.Layer, plain: nn.Layer, *, load_weights: bool) -> nn
     return origin
 
 
-def corner(tensor: paddle.Tensor, shape: Sequence[int]) -> paddle.Tensor:
-    """Cut a parameter to a shape: the start of its first two axes, the centre of a kernel's."""
-    slices = [slice(size) for size in shape[:2]]
-    for whole, size in zip(tensor.shape[2:], shape[2:], strict=True):
-        slices.append(slice(*compute_start_end(whole, size)))
-    return tensor[tuple(slices)]
+def cut_to(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Cut a parameter to a shape: the start of its first two axes, the centre of a kernel's.
+
+    A kernel that is smaller gets zeros around it.
+    """
+    cut = np.zeros(shape, array.dtype)
+    ours, theirs = [slice(size) for size in shape[:2]], [slice(size) for size in shape[:2]]
+    for size, whole in zip(shape[2:], array.shape[2:], strict=True):
+        ring = abs(size - whole) // 2
+        ours.append(slice(ring, ring + whole) if whole < size else slice(None))
+        theirs.append(slice(ring, ring + size) if size < whole else slice(None))
+    cut[tuple(ours)] = array[tuple(theirs)]
+    return cut
 
 
 class AtDepth(nn.Layer):
