@@ -60,9 +60,9 @@ class MaskLists:
 def enable_mask_lists() -> MaskLists:
     """Let encoders and paddlenlp's BERT take ``[attention_mask, head_mask]``, until disabled.
 
-    This replaces their ``forward`` by one that unpacks the list (paddlenlp's if it is imported). It is the only place of this
-    package that replaces anything, and only when called. The head mask ``[num_layers, num_heads]``
-    or ``[num_heads]`` reaches the attention layers of converted networks.
+    This replaces their ``forward`` by one that unpacks the list, paddlenlp's if it is imported. It
+    is the only place of this package that replaces anything, and only when called. The head mask,
+    ``[num_layers, num_heads]`` or ``[num_heads]``, reaches the attention of converted networks.
 
     Returns:
         What disables it again: ``lists.disable()``, or the end of ``with enable_mask_lists():``.
