@@ -28,7 +28,7 @@ ROWS = (
     ("distill", "task", "evaluate", "predictor"),
     ("importance", "training"),
     ("reordering", "extraction"),
-    ("supernet",),
+    ("supernet", "ofa"),
     ("export",),
     ("results",),
     ("commands",),

@@ -1,0 +1,1 @@
+"""The once-for-all interface for any paddle.nn network."""
