@@ -42,6 +42,7 @@ def conv(inputs, outputs, size=1, **options):
 
 
 IMAGE = InputSpec([2, 3, 8, 8], "float32")
+ROWS = InputSpec([2, 3, 4], "float32")
 
 
 def test_a_chain_ties_nothing_and_fixes_its_output():
@@ -143,6 +144,16 @@ def test_a_shared_norm_ties_what_feeds_it():
     assert groups_of(run, IMAGE, **layers) == ([["a", "b"]], ["end", "out"])
 
 
+def test_a_shared_layer_norm_ties_what_feeds_it_over_one_axis_and_fixes_it_over_several():
+    def run(net, x):
+        return net.out(net.norm(net.a(x)) * net.norm(net.b(x)).mean(-1, True))
+
+    layers = {"a": nn.Linear(4, 8), "b": nn.Linear(4, 8), "out": nn.Linear(8, 2)}
+    assert groups_of(run, ROWS, **layers, norm=nn.LayerNorm(8)) == ([["a", "b"]], ["out"])
+    whole = nn.LayerNorm([3, 8], weight_attr=False, bias_attr=False)
+    assert groups_of(run, ROWS, **layers, norm=whole) == ([], ["a", "b", "out"])
+
+
 def test_two_layers_with_one_weight_are_tied():
     first, second = nn.Linear(4, 6), nn.Linear(4, 6)
     second.weight = first.weight
@@ -230,7 +241,6 @@ def test_branches_on_data_keep_all_they_read():
 
 
 TIED, FREE, ONE = ([["a", "b"]], []), ([], []), ([], ["a"])
-ROWS = InputSpec([2, 3, 4], "float32")
 
 
 @pytest.mark.parametrize(
@@ -267,6 +277,7 @@ ROWS = InputSpec([2, 3, 4], "float32")
         (lambda a, b: a.reshape([0, 0, 4, 2]).flatten(2), 8, ONE),
         (lambda a, b: a.reshape([0, 0, 2, -1]).flatten(2), 8, ONE),
         (lambda a, b: a.transpose([0, 2, 1]).flatten(1), 24, FREE),
+        (lambda a, b: a.transpose([0, 2, 1]).reshape([0, -1, 4]).mean(1), 4, ONE),
         (lambda a, b: a.flatten(1), 24, ONE),
         (lambda a, b: a[:, :, :6], 6, ONE),
         (lambda a, b: paddle.gather(a, paddle.to_tensor([2, 0]), axis=2), 2, ONE),

@@ -75,11 +75,8 @@ def trace(model: nn.Layer, inputs: Any) -> Trace:
         filled = [
             leaf if spec is None else next(values) for leaf, spec in zip(leaves, specs, strict=True)
         ]
-        given = paddle.utils.pack_sequence_as(arguments, filled)
         try:
-            if isinstance(given, dict):
-                return model(**given)
-            return model(*given) if isinstance(given, list) else model(given)
+            return call(model, paddle.utils.pack_sequence_as(arguments, filled))
         except Exception as error:
             failures.append(error)
             raise
@@ -90,6 +87,17 @@ def trace(model: nn.Layer, inputs: Any) -> Trace:
         cause = failures[0] if failures else error
         raise InputError(_failure(model, symbolic, cause)) from cause
     return _read(program)
+
+
+def call(model: nn.Layer, inputs: Any, **named: Any) -> Any:
+    """Run a network: a tuple or list is its arguments, a dict its arguments by name.
+
+    ``named`` are further arguments by name.
+    """
+    if isinstance(inputs, dict):
+        return model(**inputs, **named)
+    arguments = inputs if isinstance(inputs, tuple | list) else [inputs]
+    return model(*arguments, **named)
 
 
 def _program(run: Callable[..., Any], specs: list[paddle.static.InputSpec]) -> Any:
