@@ -408,31 +408,9 @@ class OFA(nn.Layer):
         finally:
             if not paddle.in_dynamic_mode():
                 paddle.disable_static()
-        return with_found(self._space, found.tied, found.fixed, network)
-
-
-def with_found(
-    space: SearchSpace,
-    tied: Sequence[frozenset[str]],
-    fixed: frozenset[str],
-    network: nn.Layer,
-) -> SearchSpace:
-    """Tie and fix what the program shows.
-
-    Heads are counted within an attention layer, by its own rule: what the program shows of the
-    projections that make them says nothing.
-    """
-    heads = {
-        f"{name}.{projection}"
-        for name, layer in network.named_sublayers()
-        if hasattr(layer, "kept_heads")
-        for projection in ("q_proj", "k_proj", "v_proj")
-    }
-
-    def names(found: frozenset[str]) -> set[str]:
-        return {name.removesuffix(".fn") for name in found} - heads
-
-    return tie(space, [group for one in tied if len(group := names(one)) > 1], names(fixed))
+        # A layer in a Block is named ".fn" there; its choices are the Block's.
+        tied = [[name.removesuffix(".fn") for name in group] for group in found.tied]
+        return tie(self._space, tied, [name.removesuffix(".fn") for name in found.fixed])
 
 
 def _bound(
