@@ -110,7 +110,7 @@ def test_0_7_heads_need_not_be_whole_and_are_not_corrupted():
         ofa.set_net_config(utils.dynabert_config(ofa, width))
         assert ofa(IDS).shape == [3, 3]
         assert (attention.num_heads, attention.head_dim) == (4, 3)
-    with pytest.raises(ValueError, match="(?i)broadcast"):  # in the middle of attention
+    with pytest.raises(ValueError, match=r"(?i)broadcast"):  # in the middle of attention
         ofa(IDS, attention_mask=paddle.ones([5, 5]))
     assert attention.num_heads == 4
 
