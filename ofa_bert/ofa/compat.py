@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import sys
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
@@ -29,10 +29,9 @@ class MaskLists:
         """Start taking lists."""
         if not self._replaced:
             self._replace(nn.TransformerEncoder, "src_mask", 1)
-            if importlib.util.find_spec("paddlenlp") is not None:
-                from paddlenlp.transformers import BertModel
-
-                self._replace(BertModel, "attention_mask", 3)
+            # Whoever runs paddlenlp's BERT has imported it; nobody else should wait for that.
+            if "paddlenlp.transformers" in sys.modules:
+                self._replace(sys.modules["paddlenlp.transformers"].BertModel, "attention_mask", 3)
         return self
 
     def disable(self) -> None:
@@ -61,9 +60,9 @@ class MaskLists:
 def enable_mask_lists() -> MaskLists:
     """Let encoders and paddlenlp's BERT take ``[attention_mask, head_mask]``, until disabled.
 
-    This replaces their ``forward`` by one that unpacks the list; it is the only place of this
-    package that replaces anything, and only when called. The head mask ``[num_layers, num_heads]``
-    or ``[num_heads]`` reaches the attention layers of converted networks.
+    This replaces their ``forward`` by one that unpacks the list, paddlenlp's if it is imported. It
+    is the only place of this package that replaces anything, and only when called. The head mask,
+    ``[num_layers, num_heads]`` or ``[num_heads]``, reaches the attention of converted networks.
 
     Returns:
         What disables it again: ``lists.disable()``, or the end of ``with enable_mask_lists():``.

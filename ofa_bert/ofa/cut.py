@@ -202,6 +202,8 @@ def _settle_conv(
         "dilation": layer._dilation,
         "groups": part.groups,
         "data_format": layer._data_format,
+        # Its weights are thrown away: only what it makes of its settings is wanted.
+        "weight_attr": paddle.ParamAttr(initializer=nn.initializer.Constant(0.0)),
     }
     kernel = list(part.weight.shape[2:])
     if isinstance(layer, nn.Conv2DTranspose):

@@ -71,15 +71,20 @@ def compute_neuron_head_importance(
     factors = _factors(layers, pairs)
     scores = [np.zeros(factor.shape, "float32") for factor in factors]
     num_batches = 0
-    with evaluating(network), _frozen(network), _multiplied(layers, pairs, factors):
+    with (
+        evaluating(network),
+        _frozen(network) as norms,
+        _multiplied(layers, pairs, factors),
+    ):
         for batch in (batch for loader in loaders for batch in loader):
             inputs, labels = _inputs_and_labels(batch)
             logits = model(*inputs[0], **inputs[1])
             logits = logits[0] if isinstance(logits, list | tuple) else logits
             # paddle.grad, not backward(): nothing stays in .grad to be added to the next batch's.
-            grads = paddle.grad(loss_fct(logits, labels), factors)
-            for score, grad in zip(scores, grads, strict=True):
-                score += np.abs(grad.numpy())
+            wanted = [*factors, *norms]
+            grads = paddle.grad(loss_fct(logits, labels), wanted, allow_unused=True)
+            for score, grad in zip(scores, grads, strict=False):
+                score += 0.0 if grad is None else np.abs(grad.numpy())
             num_batches += 1
     require(num_batches > 0, "importance needs labelled examples; data_loader gave no batch")
     heads, before, after = (scores[part::3] for part in range(3))
@@ -137,16 +142,24 @@ def _times_output(factor: paddle.Tensor) -> Any:
 
 
 @contextmanager
-def _frozen(model: nn.Layer) -> Iterator[None]:
-    """Spare the gradients of weights while scoring; a third of the work."""
-    trained = [p for p in model.parameters() if not p.stop_gradient]
-    for parameter in trained:
+def _frozen(model: nn.Layer) -> Iterator[list[paddle.Tensor]]:
+    """Spare the gradients of weights while scoring, a third of the work; give what is left.
+
+    Paddle's LayerNorm gives a wrong gradient of its input where that of its weight is not asked
+    for: those of LayerNorms must be.
+    """
+    before = [(parameter, parameter.stop_gradient) for parameter in model.parameters()]
+    norms = [layer for layer in model.sublayers() if isinstance(layer, nn.LayerNorm)]
+    asked = [p for norm in norms for p in norm.parameters()]
+    for parameter, _ in before:
         parameter.stop_gradient = True
+    for parameter in asked:
+        parameter.stop_gradient = False
     try:
-        yield
+        yield asked
     finally:
-        for parameter in trained:
-            parameter.stop_gradient = False
+        for parameter, stopped in before:
+            parameter.stop_gradient = stopped
 
 
 def _inputs_and_labels(batch: Any) -> tuple[tuple[list[Any], dict[str, Any]], Any]:

@@ -23,14 +23,15 @@ def parameter_like(
 ) -> paddle.Tensor:
     """Create a parameter of ``layer`` with other values and ``source``'s training settings."""
     attr = paddle.ParamAttr(
-        initializer=nn.initializer.Assign(np.asarray(values)),
+        initializer=nn.initializer.Constant(0.0),  # by far the quickest
         learning_rate=source.optimize_attr["learning_rate"],
         regularizer=source.regularizer,
         trainable=not source.stop_gradient,
         need_clip=source.need_clip,
     )
-    shape = list(values.shape)
-    return layer.create_parameter(shape, attr=attr, dtype=source.dtype)
+    parameter = layer.create_parameter(list(values.shape), attr=attr, dtype=source.dtype)
+    parameter.set_value(values)
+    return parameter
 
 
 def widened_weight(
