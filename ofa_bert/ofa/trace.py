@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,10 +107,16 @@ def _program(run: Callable[..., Any], specs: list[paddle.static.InputSpec]) -> A
     static = paddle.jit.to_static(
         paddle.jit.not_to_static(run), input_spec=[specs], full_graph=True
     )
-    with warnings.catch_warnings():
-        # Said of every BatchNorm in training mode; nothing is tracked here, for nothing runs.
-        warnings.filterwarnings("ignore", "When training, we now always track global mean")
+    with quiet_norms():
         return static.concrete_program
+
+
+@contextmanager
+def quiet_norms() -> Iterator[None]:
+    """Keep every BatchNorm in training mode from warning that it tracks its statistics."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "When training, we now always track global mean")
+        yield
 
 
 def _spec(leaf: Any, path: str) -> paddle.static.InputSpec | None:
