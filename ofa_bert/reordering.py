@@ -59,18 +59,19 @@ def _reorder_heads(attention: SelfAttention, order: np.ndarray) -> None:
     offsets = np.arange(attention.head_dim)
     features = (order[:, None] * attention.head_dim + offsets).ravel()
     for projection in (attention.q_proj, attention.k_proj, attention.v_proj):
-        _permute(projection.weight, features, axis=1)
-        _permute(projection.bias, features, axis=0)
-    _permute(attention.out_proj.weight, features, axis=0)
+        permute(projection.weight, features, axis=1)
+        permute(projection.bias, features, axis=0)
+    permute(attention.out_proj.weight, features, axis=0)
 
 
 def _reorder_neurons(layer: EncoderLayer, order: np.ndarray) -> None:
-    _permute(layer.linear1.weight, order, axis=1)
-    _permute(layer.linear1.bias, order, axis=0)
-    _permute(layer.linear2.weight, order, axis=0)
+    permute(layer.linear1.weight, order, axis=1)
+    permute(layer.linear1.bias, order, axis=0)
+    permute(layer.linear2.weight, order, axis=0)
 
 
-def _permute(parameter: paddle.Tensor, order: np.ndarray, axis: int) -> None:
+def permute(parameter: paddle.Tensor, order: np.ndarray, axis: int) -> None:
+    """Put entry ``order[i]`` of an axis at ``i``, in place."""
     parameter.set_value(np.take(parameter.numpy(), order, axis=axis))
 
 

@@ -30,7 +30,7 @@ ROWS = (
     ("distill", "task", "evaluate", "predictor", "provenance"),
     ("importance", "training"),
     ("reordering", "extraction"),
-    ("supernet",),
+    ("supernet", "ofa"),
     ("export",),
     ("results",),
     ("commands",),

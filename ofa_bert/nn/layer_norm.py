@@ -10,21 +10,31 @@ from paddle import nn
 from paddle.autograd import PyLayer
 
 from ofa_bert.nn.placement import column_sums, trains_on_cpu
+from ofa_bert.nn.prefix import prefix
 
 
-class LayerNorm(nn.LayerNorm):
-    """``paddle.nn.LayerNorm`` over the last axis, same parameters and names.
+def elastic_layer_norm(
+    x: paddle.Tensor, weight: paddle.Tensor | None, bias: paddle.Tensor | None, epsilon: float
+) -> paddle.Tensor:
+    """Normalise ``[..., size]`` over its last axis, with the first ``size`` weights and biases.
 
     Paddle 3.3.1's CPU kernel gives a wrong gradient of the input when the weight's gradient is
     not asked for. Ours is right where weights are frozen; ``paddle.grad`` past trainable ones
     that it is not asked for raises paddle's ValueError.
     """
+    size = x.shape[-1]
+    weight, bias = prefix(weight, size), prefix(bias, size)
+    if weight is not None and bias is not None and trains_on_cpu(x):
+        return _LayerNorm.apply(x, weight, bias, epsilon)
+    return F.layer_norm(x, [size], weight, bias, epsilon)
+
+
+class LayerNorm(nn.LayerNorm):
+    """``elastic_layer_norm`` as a layer: ``paddle.nn.LayerNorm`` over the last axis."""
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Normalise ``[..., hidden_size]``."""
-        if trains_on_cpu(x):
-            return _LayerNorm.apply(x, self.weight, self.bias, self._epsilon)
-        return F.layer_norm(x, [x.shape[-1]], self.weight, self.bias, self._epsilon)
+        return elastic_layer_norm(x, self.weight, self.bias, self._epsilon)
 
 
 class _LayerNorm(PyLayer):

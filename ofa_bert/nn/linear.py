@@ -10,32 +10,40 @@ from paddle import nn
 from paddle.autograd import PyLayer
 
 from ofa_bert.nn.placement import column_sums, trains_on_cpu
+from ofa_bert.nn.prefix import prefix
+
+
+def elastic_linear(
+    x: paddle.Tensor,
+    weight: paddle.Tensor,
+    bias: paddle.Tensor | None,
+    out_features: int | None = None,
+) -> paddle.Tensor:
+    """Compute ``y = x W[:in, :out] + b[:out]``, with ``in`` the width of ``x``.
+
+    Args:
+        x: ``[..., in]``, any prefix of the inputs.
+        weight: ``[all inputs, all outputs]``.
+        bias: ``[all outputs]`` or None.
+        out_features: how many outputs to compute; default all of them.
+
+    Returns:
+        ``[..., out]``.
+    """
+    out_features = out_features or weight.shape[1]
+    weight = prefix(weight, x.shape[-1], out_features)
+    bias = prefix(bias, out_features)
+    if bias is not None and trains_on_cpu(x):
+        return _Linear.apply(x, weight, bias)
+    return F.linear(x, weight, bias)
 
 
 class ElasticLinear(nn.Linear):
-    """``y = x W[:in, :out] + b[:out]`` with ``out`` an argument and ``in`` the width of ``x``.
-
-    At full size it is ``paddle.nn.Linear``, same parameters and names.
-    """
+    """``elastic_linear`` as a layer: at full size it is ``paddle.nn.Linear``, same parameters."""
 
     def forward(self, x: paddle.Tensor, out_features: int | None = None) -> paddle.Tensor:
-        """Map ``[..., in]`` to ``[..., out]``.
-
-        Args:
-            x: its last axis may be any prefix of the layer's inputs.
-            out_features: how many outputs to compute; default all of them.
-        """
-        in_features = x.shape[-1]
-        out_features = out_features or self.weight.shape[1]
-        weight, bias = self.weight, self.bias
-        # A full slice would copy the weight, and its gradient, for nothing.
-        if (in_features, out_features) != tuple(weight.shape):
-            weight = weight[:in_features, :out_features]
-        if out_features != bias.shape[0]:
-            bias = bias[:out_features]
-        if trains_on_cpu(x):
-            return _Linear.apply(x, weight, bias)
-        return F.linear(x, weight, bias)
+        """Map ``[..., in]`` to ``[..., out]``; see ``elastic_linear``."""
+        return elastic_linear(x, self.weight, self.bias, out_features)
 
 
 class _Linear(PyLayer):

@@ -1,0 +1,328 @@
+"""The search space of a converted network: which layers may change, and which change together."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from paddle import nn
+
+from ofa_bert.config import require
+from ofa_bert.errors import InputError, nearest
+from ofa_bert.ofa.layers_base import Block
+from ofa_bert.ofa.plan import out_width
+from ofa_bert.ofa.super_attention import SuperMultiHeadAttention
+from ofa_bert.ofa.super_conv import is_depthwise
+from ofa_bert.ofa.widths import WIDTH_KEYS, Candidates, out_count
+
+Config = dict[str, Any]
+"""``{layer: {"expand_ratio" | "channel" | "kernel_size": value}, "depth": value}``."""
+
+DEPTH = "depth"
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """The choices of a network's layers, by the names of ``named_sublayers``."""
+
+    blocks: dict[str, Block]
+    """Every ``Block`` that is not fixed."""
+    choices: dict[str, Candidates]
+    """Choices of those that have any."""
+    depths: tuple[Any, ...] = ()
+    """Choices of the network's ``depth`` argument, ascending; empty: none."""
+    groups: tuple[frozenset[str], ...] = ()
+    """Layers of one width; disjoint."""
+    fixed: frozenset[str] = frozenset()
+    """Layers at full width; with one of a group, all of it."""
+    skipped: frozenset[str] = frozenset()
+    """Layers without any choice."""
+    names_by_key: Mapping[str, str] = field(default_factory=dict)
+    """Name by ``Block.key``."""
+
+    def free(self) -> dict[str, Any]:
+        """Give the choices that are made independently of each other; a fresh copy.
+
+        Of layers of one width the first has the choice.
+        """
+        free: dict[str, Any] = {}
+        for name, candidates in self.choices.items():
+            own = {
+                key: list(values)
+                for key, values in candidates.items()
+                if key not in WIDTH_KEYS or self._leads(name)
+            }
+            if own and name not in self.skipped:
+                free[name] = own
+        if self.depths:
+            free[DEPTH] = list(self.depths)
+        return free
+
+    def complete(self, config: Mapping[str, Any]) -> Config:
+        """Check a configuration, and give it with a value for every choice of every layer.
+
+        A width that is not given is that of a layer it is tied to, else the full one; a kernel that
+        is not given is the largest, and a depth likewise.
+
+        Raises:
+            InputError: if a layer, key or value is not of this space, or tied layers differ.
+        """
+        given = self._checked(config)
+        full: Config = {}
+        for name, candidates in self.choices.items():
+            full[name] = {
+                key: given.get(name, {}).get(key, self._default(name, key)) for key in candidates
+            }
+        for group in self.groups:
+            self._agree(group, given, full)
+        if DEPTH in given or self.depths:
+            full[DEPTH] = given.get(DEPTH, self.depths[-1] if self.depths else None)
+        return full
+
+    def sizes(self, config: Config) -> dict[nn.Layer, dict[str, Any]]:
+        """Give the arguments of each block at a complete configuration.
+
+        Layers tied to a grouped convolution get a number of channels instead of a ratio, since the
+        groups' multiple of it must be the number of all.
+        """
+        sizes = {name: own for name, own in config.items() if name != DEPTH}
+        for group in self.groups:
+            members = [name for name in sizes if name in group]
+            multiple = math.lcm(*(groups_of(self.blocks[name].fn) for name in members))
+            for name in members if multiple > 1 else ():
+                sizes[name] = self._in_channels(name, sizes[name], multiple)
+        return {self.blocks[name]: own for name, own in sizes.items()}
+
+    def _in_channels(self, name: str, sizes: dict[str, Any], multiple: int) -> dict[str, Any]:
+        """Turn a layer's ratio into channels, a multiple of so many."""
+        if "expand_ratio" not in sizes:
+            return sizes
+        layer = self.blocks[name].fn
+        kept = dict(sizes)
+        ratio = kept.pop("expand_ratio")
+        total = out_width(layer)
+        kept["channel"] = out_count(total, layer.candidate_config, ratio, None, multiple)
+        return kept
+
+    def _largest(self, name: str, key: str) -> Any:
+        """Give what is the whole layer, whatever choices the user left it."""
+        return self.blocks[name].fn.candidate_config[key][-1]
+
+    def _default(self, name: str, key: str) -> Any:
+        """Give the value of a choice that is not made."""
+        whole = name in self.skipped or (name in self.fixed and key in WIDTH_KEYS)
+        return self._largest(name, key) if whole else self.choices[name][key][-1]
+
+    def _leads(self, name: str) -> bool:
+        """Tell whether a layer chooses its width: for itself, or as the first of its group."""
+        if name in self.fixed:
+            return False
+        for group in self.groups:
+            if name in group:
+                return name == next(other for other in self.choices if other in group)
+        return True
+
+    def _agree(self, group: frozenset[str], given: Config, full: Config) -> None:
+        """Give every layer of a group the width that one of them was given."""
+        members = [name for name in self.choices if name in group and width_key(self.choices[name])]
+        chosen = {
+            name: given[name][key]
+            for name in members
+            if (key := width_key(self.choices[name])) in given.get(name, {})
+        }
+        if len(set(chosen.values())) > 1:
+            (one, width), (other, different) = _two_that_differ(chosen)
+            raise InputError(
+                f"{one} and {other} must have one width, they are joined in the network; "
+                f"got {width} and {different}; give both the same, or only one of them"
+            )
+        for name in members:
+            if chosen:
+                full[name][width_key(self.choices[name])] = next(iter(chosen.values()))
+
+    def _checked(self, config: Mapping[str, Any]) -> Config:
+        """Copy a configuration, with names for keys and plain numbers for numpy's."""
+        require(
+            isinstance(config, Mapping),
+            f"a configuration must be a dict of layers; got {config!r}",
+        )
+        checked: Config = {}
+        for given_name, sizes in config.items():
+            name = self.names_by_key.get(given_name, given_name)
+            if name == DEPTH:
+                checked[DEPTH] = self._checked_depth(sizes)
+                continue
+            if name not in self.blocks:
+                known = [*self.choices, *([DEPTH] if self.depths else [])]
+                raise InputError(f"no elastic layer {given_name!r}; {nearest(given_name, known)}")
+            require(
+                isinstance(sizes, Mapping),
+                f"{name} must have a dict such as {{'expand_ratio': 0.5}}; got {sizes!r}",
+            )
+            checked[name] = {
+                key: self._checked_size(name, key, _plain(size))
+                for key, size in sizes.items()
+                if size is not None
+            }
+        return {name: sizes for name, sizes in checked.items() if sizes != {}}
+
+    def _checked_depth(self, depth: Any) -> Any:
+        depth = _plain(depth)
+        require(
+            depth in self.depths or (not self.depths and depth is not None),
+            f"depth must be one of {list(self.depths)}; got {depth}",
+        )
+        return depth
+
+    def _checked_size(self, name: str, key: str, size: Any) -> Any:
+        candidates = self.choices.get(name, {})
+        if key not in candidates:
+            raise InputError(f"layer {name} has no {key!r}; {nearest(key, candidates) or 'none'}")
+        layer, largest = self.blocks[name].fn, self._largest(name, key)
+        if key == "kernel_size":
+            allowed = size in layer.candidate_config[key] or (
+                not layer.transform_kernel and size in range(1, largest + 1, 2)
+            )
+        elif key == "channel":
+            allowed = isinstance(size, int) and 1 <= size <= largest
+        else:
+            allowed = isinstance(size, int | float) and 0 < size <= largest
+        require(
+            allowed,
+            f"{key} of {name} must be at most {largest}, e.g. one of {candidates[key]}; got {size}",
+        )
+        require(
+            key not in WIDTH_KEYS or name not in self.fixed or size == largest,
+            f"{name} must keep its full width, {key} {largest}: what follows it needs all of it; "
+            f"got {size}",
+        )
+        require(
+            name not in self.skipped or size == largest,
+            f"{name} is in skip_layers and must stay at {key} {largest}; got {size}",
+        )
+        return size
+
+
+def groups_of(layer: nn.Layer) -> int:
+    """Give what a layer's outputs come in multiples of, where it has a width of its own."""
+    groups = int(getattr(layer, "_groups", 1))
+    return 1 if groups > 1 and is_depthwise(layer) else groups
+
+
+def width_key(candidates: Candidates) -> str | None:
+    """Give the key under which a layer chooses its width."""
+    return next((key for key in WIDTH_KEYS if key in candidates), None)
+
+
+def space_of(
+    model: nn.Layer,
+    depths: Iterable[Any] | None = None,
+    overrides: Mapping[str, Mapping[str, Sequence[Any]]] | None = None,
+    skipped: Iterable[str] = (),
+) -> SearchSpace:
+    """Collect the choices of a converted network.
+
+    Args:
+        model: the network.
+        depths: choices of its ``depth`` argument.
+        overrides: choices of layers, instead of those they have.
+        skipped: layers without a choice.
+
+    Raises:
+        InputError: if a layer is unknown, or an override is not within what the layer has.
+    """
+    blocks = {
+        name: layer
+        for name, layer in model.named_sublayers()
+        if isinstance(layer, Block) and not layer.fixed
+    }
+    choices = {name: block.candidate_config for name, block in blocks.items()}
+    choices = {name: candidates for name, candidates in choices.items() if candidates}
+    for name, own in (overrides or {}).items():
+        if name not in choices:
+            raise InputError(f"ofa_layers: no elastic layer {name!r}; {nearest(name, choices)}")
+        choices[name] = _narrowed(name, choices[name], own)
+    for name in skipped:
+        if name not in blocks:
+            raise InputError(f"skip_layers: no elastic layer {name!r}; {nearest(name, choices)}")
+    space = SearchSpace(
+        blocks=blocks,
+        choices=choices,
+        depths=tuple(sorted(set(depths or ()))),
+        skipped=frozenset(skipped),
+        names_by_key={block.key: name for name, block in blocks.items()},
+    )
+    return tie(space, attention_groups(model), frozenset())
+
+
+def tie(space: SearchSpace, groups: Iterable[Iterable[str]], fixed: Iterable[str]) -> SearchSpace:
+    """Give a space whose layers are tied and fixed as said, besides how they are already.
+
+    Groups with a layer in common are one. A group with a layer that cannot change is fixed.
+    """
+    merged: list[set[str]] = []
+    for group in (*space.groups, *groups):
+        joined = set(group)
+        apart = [other for other in merged if not other & joined]
+        for other in merged:
+            joined |= other if other & joined else set()
+        merged = [*apart, joined]
+    firm = set(space.fixed) | set(fixed) | set(space.skipped)
+    for group in merged:
+        if any(name in firm or _has_one_width(space, name) for name in group):
+            firm |= group
+    return SearchSpace(
+        space.blocks,
+        space.choices,
+        space.depths,
+        tuple(frozenset(group) for group in merged),
+        frozenset(firm),
+        space.skipped,
+        space.names_by_key,
+    )
+
+
+def attention_groups(model: nn.Layer) -> list[set[str]]:
+    """Tie the projections of each attention layer that make its heads."""
+    return [
+        {f"{name}.{projection}" for projection in ("q_proj", "k_proj", "v_proj")}
+        for name, layer in model.named_sublayers()
+        if isinstance(layer, SuperMultiHeadAttention)
+    ]
+
+
+def _has_one_width(space: SearchSpace, name: str) -> bool:
+    """Tell a block that has a width of its own but no choice of it."""
+    if name not in space.blocks:
+        return False
+    layer = space.blocks[name].fn
+    follows = hasattr(layer, "_groups") and is_depthwise(layer)
+    return not follows and width_key(space.choices.get(name, {})) is None
+
+
+def _narrowed(name: str, candidates: Candidates, own: Mapping[str, Sequence[Any]]) -> Candidates:
+    """Take a layer's choices from the user, each within what the layer has."""
+    narrowed = copy.deepcopy(candidates)
+    for key, values in own.items():
+        if key not in candidates:
+            raise InputError(f"ofa_layers: layer {name} has no {key!r}; {nearest(key, candidates)}")
+        require(
+            len(values) > 0 and max(values) <= candidates[key][-1] and min(values) > 0,
+            f"ofa_layers: {key} of {name} must be above 0 and at most {candidates[key][-1]}; "
+            f"got {list(values)}",
+        )
+        narrowed[key] = sorted(set(values))
+    return narrowed
+
+
+def _two_that_differ(chosen: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    first = next(iter(chosen.items()))
+    return [first, next(item for item in chosen.items() if item[1] != first[1])]
+
+
+def _plain(value: Any) -> Any:
+    """Turn numpy's numbers into Python's."""
+    return value.item() if hasattr(value, "item") else value

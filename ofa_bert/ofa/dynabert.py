@@ -1,0 +1,51 @@
+"""DynaBERT's uniform widths as a configuration (arXiv:2004.04037 §2.1)."""
+
+from __future__ import annotations
+
+from ofa_bert.config import check_width
+from ofa_bert.ofa.choices import DEPTH, Config, width_key
+from ofa_bert.ofa.layers_base import Block
+from ofa_bert.ofa.ofa import OFA
+from ofa_bert.ofa.outputs import bare
+from ofa_bert.ofa.transformer import attentions, feed_forwards
+from ofa_bert.subnet import kept_count
+
+
+def dynabert_config(model: OFA, width_mult: float, depth_mult: float = 1.0) -> Config:
+    """Keep ``width_mult`` of the heads and neurons of every layer of a transformer.
+
+    Heads are those of attention layers, neurons what is between the two linear layers of a
+    feed-forward; every other layer is at its full size, however many there are and in whatever
+    order they were made.
+
+    Args:
+        model: with a converted transformer.
+        width_mult: in (0, 1].
+        depth_mult: the ``depth`` of the configuration, where the network has a choice of it.
+
+    Returns:
+        A new configuration, with an entry for every elastic layer.
+
+    Raises:
+        InputError: if ``width_mult`` is outside (0, 1].
+    """
+    check_width(width_mult)
+    network = bare(model.model)
+    narrowed = {
+        id(layer)
+        for attention in attentions(network)
+        for layer in (attention.q_proj, attention.k_proj, attention.v_proj)
+    }
+    narrowed |= {id(pair.first) for pair in feed_forwards(network)}
+    config: Config = {}
+    for name, layer in network.named_sublayers():
+        key = width_key(layer.candidate_config) if isinstance(layer, Block) else None
+        if key is None or layer.fixed:
+            continue
+        largest = layer.candidate_config[key][-1]
+        share = width_mult if id(layer) in narrowed else 1.0
+        kept = kept_count(largest, share) if key == "channel" else largest * share
+        config[name] = {key: kept}
+    if DEPTH in model.ofa_layers:
+        config[DEPTH] = depth_mult
+    return config

@@ -1,0 +1,155 @@
+"""A sub-network as a plain network of its own: no elastic layer, no full-size weight."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from ofa_bert.config import require
+from ofa_bert.errors import InputError, nearest
+from ofa_bert.ofa.active import Sizes, running
+from ofa_bert.ofa.cut import make_plain, watching
+from ofa_bert.ofa.outputs import evaluating
+
+AS_CODED = (
+    "config",
+    "input_shapes",
+    "input_dtypes",
+    "origin_model",
+    "load_weights_from_supernet",
+)
+AS_DOCUMENTED = (
+    "origin_model",
+    "config",
+    "input_shapes",
+    "input_dtypes",
+    "load_weights_from_supernet",
+)
+
+
+@dataclass(frozen=True)
+class ExportArguments:
+    """What ``OFA.export`` was asked for."""
+
+    config: Mapping[str, Any]
+    """The sub-network."""
+    input_shapes: Any = None
+    """Shapes to run it with; None: the inputs of the last forward."""
+    input_dtypes: Any = "float32"
+    """Types of these inputs."""
+    origin_model: nn.Layer | None = None
+    """The original network, to be cut in place; None: a copy is made."""
+    load_weights_from_supernet: bool = True
+    """False cuts ``origin_model``'s own weights."""
+
+
+def export_arguments(args: Sequence[Any], kwargs: Mapping[str, Any]) -> ExportArguments:
+    """Read the arguments in either published order: a network first, or a configuration.
+
+    Raises:
+        InputError: if one is unknown, given twice, or there is no configuration.
+    """
+    order = AS_DOCUMENTED if args and isinstance(args[0], nn.Layer) else AS_CODED
+    require(
+        len(args) <= len(order), f"export takes at most {len(order)} arguments; got {len(args)}"
+    )
+    given = dict(zip(order, args, strict=False))
+    for name, value in kwargs.items():
+        if name not in order:
+            raise InputError(f"export has no argument {name!r}; {nearest(name, order)}")
+        require(name not in given, f"export got {name} twice; order: {', '.join(order)}")
+        given[name] = value
+    require(
+        isinstance(given.get("config"), Mapping),
+        f"export needs a config, such as ofa.get_current_config; got {given.get('config')!r}",
+    )
+    return ExportArguments(**given)
+
+
+def plain_copy(
+    model: nn.Layer,
+    sizes: Mapping[nn.Layer, Sizes],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+) -> nn.Layer:
+    """Copy a sub-network as a plain network in eval mode, which shares nothing with ``model``.
+
+    It is run once, to see how wide each layer is.
+
+    Args:
+        model: the supernet; left as it is.
+        sizes: arguments of its blocks.
+        args: of its forward.
+        kwargs: of its forward.
+    """
+    with evaluating(model), paddle.no_grad(), running(sizes=sizes), watching(model, sizes) as used:
+        model(*args, **kwargs)
+    plain = copy.deepcopy(model)
+    make_plain(plain, used)
+    plain.eval()
+    return plain
+
+
+def cut_in_place(origin: nn.Layer, plain: nn.Layer, *, load_weights: bool) -> nn.Layer:
+    """Give a network the sizes of a plain sub-network of it.
+
+    Args:
+        origin: the original network, of which ``plain`` is a part; changed in place.
+        plain: from ``plain_copy``; its layers move into ``origin``.
+        load_weights: take ``plain``'s weights; else cut ``origin``'s own.
+
+    Raises:
+        InputError: if ``origin`` is another network; it is then left as it was.
+    """
+    theirs, ours = dict(origin.named_sublayers()), dict(plain.named_sublayers())
+    own_state, state = origin.state_dict(), plain.state_dict()
+    different = set(theirs) ^ set(ours) | set(own_state) ^ set(state)
+    if different:
+        raise InputError(
+            "origin_model must be the network that was converted, before that; "
+            f"only one of the two has {sorted(different)[0]}"
+        )
+    if not load_weights:
+        for name, parameter in state.items():
+            parameter.set_value(cut_to(own_state[name].numpy(), parameter.shape))
+    for name, parameter in plain._parameters.items():
+        if parameter is not None:
+            origin._parameters[name].set_value(parameter)
+    for name, layer in plain._sub_layers.items():
+        setattr(origin, name, layer)
+    origin.eval()
+    return origin
+
+
+def cut_to(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Cut a parameter to a shape: the start of its first two axes, the centre of a kernel's.
+
+    A kernel that is smaller gets zeros around it.
+    """
+    cut = np.zeros(shape, array.dtype)
+    ours, theirs = [slice(size) for size in shape[:2]], [slice(size) for size in shape[:2]]
+    for size, whole in zip(shape[2:], array.shape[2:], strict=True):
+        ring = abs(size - whole) // 2
+        ours.append(slice(ring, ring + whole) if whole < size else slice(None))
+        theirs.append(slice(ring, ring + size) if size < whole else slice(None))
+    cut[tuple(ours)] = array[tuple(theirs)]
+    return cut
+
+
+class AtDepth(nn.Layer):
+    """A network whose forward takes ``depth``, at one depth."""
+
+    def __init__(self, model: nn.Layer, depth: Any) -> None:
+        super().__init__()
+        self.model = model
+        self.depth = depth
+
+    def forward(self, *inputs: Any, **kwargs: Any) -> Any:
+        """Run the network at its depth."""
+        return self.model(*inputs, depth=self.depth, **kwargs)

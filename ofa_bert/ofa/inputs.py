@@ -1,0 +1,59 @@
+"""Made-up inputs, to run or trace a network with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from numbers import Integral
+from typing import Any
+
+import paddle
+
+from ofa_bert.errors import InputError
+
+
+def build_input(input_size: Any, dtypes: Any) -> Any:
+    """Make random inputs of given shapes.
+
+    Args:
+        input_size: a shape ``[1, 3, 28, 28]``; a dict of shapes by name; or a list of either.
+        dtypes: ``"float32"`` and so on: one, or a list with one for each input.
+
+    Returns:
+        A tensor, a dict of tensors, or a list of either: numbers in [0, 1), of whole ones 0.
+
+    Raises:
+        InputError: if a shape or a type cannot be built.
+    """
+    first = dtypes[0] if isinstance(dtypes, list | tuple) and dtypes else dtypes
+    if isinstance(input_size, Mapping):
+        by_name = dtypes if isinstance(dtypes, Mapping) else dict.fromkeys(input_size, first)
+        return {name: build_input(size, by_name[name]) for name, size in input_size.items()}
+    if not isinstance(input_size, list | tuple) or not input_size:
+        raise InputError(
+            f"input_shapes must be a shape, a dict or a list of them; got {input_size!r}; "
+            "type e.g. [[1, 3, 32, 32]]"
+        )
+    if all(isinstance(size, Integral) for size in input_size):
+        return _tensor(input_size, first)
+    types = dtypes if isinstance(dtypes, list | tuple) else [dtypes] * len(input_size)
+    if len(types) != len(input_size):
+        raise InputError(
+            f"input_dtypes must have one entry for each of the {len(input_size)} inputs; "
+            f"got {list(types)}"
+        )
+    return [build_input(size, dtype) for size, dtype in zip(input_size, types, strict=True)]
+
+
+def as_arguments(built: Any) -> tuple[Any, ...]:
+    """Give what ``build_input`` made as the arguments of a forward: a list is several."""
+    return tuple(built) if isinstance(built, list) else (built,)
+
+
+def _tensor(shape: Sequence[int], dtype: Any) -> paddle.Tensor:
+    try:
+        return paddle.rand(list(shape)).astype(dtype)
+    except (RuntimeError, TypeError, ValueError, KeyError, AttributeError):
+        raise InputError(
+            f"cannot build an input of shape {list(shape)} and type {dtype!r}; shapes are whole "
+            "numbers above 0, types are e.g. 'float32' or 'int64'"
+        ) from None

@@ -1,0 +1,454 @@
+"""``OFA``: which sub-network of a converted network runs, is trained, searched and exported."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from ofa_bert.checkpoint.safe_pickle import read_pdparams
+from ofa_bert.config import require
+from ofa_bert.errors import InputError, nearest
+from ofa_bert.ofa import schedule
+from ofa_bert.ofa.active import running
+from ofa_bert.ofa.choices import DEPTH, Config, SearchSpace, space_of, tie
+from ofa_bert.ofa.export import AtDepth, cut_in_place, export_arguments, plain_copy
+from ofa_bert.ofa.inputs import as_arguments, build_input
+from ofa_bert.ofa.mapping import mapped_loss, mapping_ops
+from ofa_bert.ofa.outputs import bare, evaluating, outputs_of
+from ofa_bert.ofa.settings import DistillConfig, RunConfig
+from ofa_bert.ofa.teacher import Teacher
+from ofa_bert.ofa.tokens import Tokens, decode, tokens_of
+
+
+class OFA(nn.Layer):
+    """A converted network, its search space and its schedule.
+
+    What runs is, in this order: the configuration of ``set_net_config``; the largest, if
+    ``train_full``; in training one drawn from the tasks of ``set_task``, or else from those of the
+    schedule; in evaluation the last one that ran, or else the largest.
+
+    Several ``OFA`` may own one network. A call that raises changes nothing.
+
+    Args:
+        model: a converted network, or one made of elastic layers in ``Block``s.
+        run_config: the schedule.
+        distill_config: the teacher. It is not among the parameters and in no one's training mode.
+        elastic_order: tasks in the order in which they are opened; default those of
+            ``schedule.TASKS`` that the network has a choice of.
+        train_full: run the largest sub-network only.
+
+    Raises:
+        InputError: if the configurations do not fit the network.
+    """
+
+    def __init__(
+        self,
+        model: nn.Layer,
+        run_config: RunConfig | None = None,
+        distill_config: DistillConfig | None = None,
+        elastic_order: Sequence[str] | None = None,
+        train_full: bool = False,
+    ) -> None:
+        super().__init__()
+        run = run_config or RunConfig()
+        self.model = model
+        self.run_config, self.distill_config = run, distill_config
+        self.train_full = train_full
+        space = space_of(bare(model), run.elastic_depth, run.ofa_layers, run.skip_layers or ())
+        groups = run.same_search_space or ()
+        _check_names(groups, space)
+        self._space = tie(space, groups, ())
+        self._is_traced = run.same_search_space is not None
+        if run.elastic_depth:
+            _check_takes_depth(model)
+        available = schedule.tasks_of(space.free())
+        order = available if elastic_order is None else elastic_order
+        self.elastic_order = list(schedule.check_tasks(order, available) if order else ())
+        require(
+            run.n_epochs is None or len(run.n_epochs) == len(self.elastic_order),
+            f"n_epochs must have one list for each task of {self.elastic_order}; "
+            f"got {run.n_epochs}",
+        )
+        self._init_distillation(model, distill_config)
+        # Drawn from NumPy's own generator, so that numpy.random.seed makes a run repeatable.
+        self._generator = np.random.default_rng(np.random.randint(2**31))
+        self._epoch: int | None = None
+        self._stage: schedule.Stage | None = None
+        self._net_config: Config | None = None
+        self._ran: Config | None = None
+        self._forwards = self._batches = 0
+        self._example: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+        self._tokens = Tokens({}, [])
+
+    def _init_distillation(self, model: nn.Layer, config: DistillConfig | None) -> None:
+        self._teacher: Teacher | None = None
+        self._mapping_ops: dict[str, nn.Layer | None] = {}
+        self._mapped: tuple[dict[str, paddle.Tensor], dict[str, paddle.Tensor]] | None = None
+        if config is not None:
+            teacher = config.teacher_model
+            require(
+                teacher is not bare(model) and teacher is not model,
+                "teacher_model must be another network than the one that is trained; load it twice",
+            )
+            names = config.mapping_layers or ()
+            self._mapping_ops = mapping_ops(bare(model), teacher, names, config.mapping_op)
+            if config.teacher_model_path is not None:
+                _load_teacher(teacher, config.teacher_model_path)
+            self._teacher = Teacher(teacher, names)
+        self.netAs_param = [
+            parameter for op in self._mapping_ops.values() if op for parameter in op.parameters()
+        ]
+        """Parameters of what ``mapping_op`` put between the layers, for the optimizer."""
+
+    # What is there
+
+    @property
+    def ofa_layers(self) -> dict[str, Any]:
+        """Choices by layer name; of layers of one width the first has it. A copy."""
+        return self._space.free()
+
+    @property
+    def layers(self) -> dict[str, Any]:
+        """``ofa_layers``, by ``Block.key``: the name of the layer that was converted."""
+        keys = {name: key for key, name in self._space.names_by_key.items()}
+        return {keys.get(name, name): sizes for name, sizes in self._space.free().items()}
+
+    @property
+    def get_current_config(self) -> Config:
+        """The configuration set, or else the last that ran, or else the largest. A copy."""
+        return copy.deepcopy(self._net_config or self._ran or self._largest())
+
+    @property
+    def current_config(self) -> Config:
+        """``get_current_config``, as scripts call it."""
+        return self.get_current_config
+
+    @property
+    def ofa_teacher_model(self) -> Teacher | None:
+        """Who answers; its network is ``.model``."""
+        return self._teacher
+
+    @property
+    def task(self) -> list[str]:
+        """The tasks that are open now."""
+        return list(self._stage_now().tasks)
+
+    # What runs next
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch it is, from 0; from then on batches are not counted for it."""
+        require(
+            isinstance(epoch, int) and epoch >= 0,
+            f"epoch must be a whole number, at least 0; got {epoch!r}",
+        )
+        self._epoch = epoch
+
+    def set_task(self, task: str | Sequence[str] | None, phase: int | None = None) -> None:
+        """Open some tasks, whatever the epoch; all other choices are at their largest.
+
+        Args:
+            task: ``kernel_size``, ``depth``, ``width``, or several of them; None follows the
+                schedule again.
+            phase: of the last task, open only the ``phase + 2`` largest values; None: all.
+
+        Raises:
+            InputError: if the network has no such task.
+        """
+        require(
+            phase is None or (isinstance(phase, int) and phase >= 0),
+            f"phase must be a whole number, at least 0; got {phase!r}",
+        )
+        if task is None:
+            self._stage = None
+            return
+        tasks = schedule.check_tasks(task, schedule.tasks_of(self._space.free()))
+        self._stage = schedule.Stage(tasks, phase)
+
+    def set_net_config(self, config: Mapping[str, Any] | None) -> None:
+        """Run one sub-network from now on; None draws again.
+
+        Args:
+            config: ``{layer: {"expand_ratio": 0.5, "kernel_size": 3}}`` and ``depth``, with names
+                as in ``ofa_layers`` or ``layers``. What it leaves out is at its largest, or as wide
+                as what it is tied to. It is copied.
+
+        Raises:
+            InputError: if it is not of this network.
+        """
+        self._net_config = None if config is None else self._space.complete(config)
+
+    def trace(self, *inputs: Any, **kwargs: Any) -> None:
+        """Find which layers share or lose their choice of width, from the network's own program.
+
+        The first forward that draws a configuration does it with its own inputs.
+
+        Args:
+            inputs: of the network's forward; tensors or ``paddle.static.InputSpec``.
+            kwargs: likewise.
+
+        Raises:
+            InputError: if the network cannot be traced with them.
+        """
+        space = self._traced_space(inputs, kwargs)
+        net_config = self._net_config and space.complete(self._net_config)
+        self._space, self._net_config, self._is_traced = space, net_config, True
+
+    def forward(self, *inputs: Any, **kwargs: Any) -> Any:
+        """Run the sub-network that is next.
+
+        Args:
+            inputs: of the network's forward.
+            kwargs: likewise.
+
+        Returns:
+            What the network returns; with a teacher, that and what the teacher returns.
+        """
+        generator = copy.deepcopy(self._generator)
+        draws = self._net_config is None
+        space = self._space
+        if draws and not self._is_traced:
+            space = self._traced_space(inputs, kwargs)
+        config = space.complete(self._next_config(space, generator))
+        answer = self._teacher(inputs, kwargs) if self._teacher else None
+        at_depth = {**kwargs, DEPTH: config[DEPTH]} if DEPTH in config else kwargs
+        with running(sizes=space.sizes(config)):
+            mapped, output = outputs_of(self.model, tuple(self._mapping_ops), inputs, at_depth)
+
+        self._space, self._is_traced = space, self._is_traced or draws
+        self._generator, self._ran, self._example = generator, config, (inputs, dict(kwargs))
+        self._mapped = None if answer is None else (mapped, answer.mapped)
+        if self.training:
+            self._count_forward()
+        return output if answer is None else (output, answer.output)
+
+    # What it learns, what it becomes
+
+    def calc_distill_loss(self, token_mask: paddle.Tensor | None = None) -> paddle.Tensor:
+        """Compare the mapped layers of the last forward with the teacher's.
+
+        The sum over ``mapping_layers`` that ran, times ``lambda_distill``.
+
+        Args:
+            token_mask: ``[batch, seq_len]``, 0 for padding, which then counts in no loss.
+
+        Raises:
+            InputError: if there is no teacher or no mapped layer, or nothing ran yet.
+        """
+        require(
+            bool(self._mapping_ops),
+            "calc_distill_loss needs layers to compare; give DistillConfig mapping_layers",
+        )
+        if self._mapped is None or self.distill_config is None:
+            raise InputError("calc_distill_loss compares the last forward; run the network first")
+        student, teacher = self._mapped
+        config = self.distill_config
+        loss = mapped_loss(student, teacher, self._mapping_ops, config.distill_fn, token_mask)
+        return loss if config.lambda_distill is None else loss * config.lambda_distill
+
+    def search(
+        self,
+        eval_func: Callable[[OFA, Config], float],
+        condition: Any = None,
+        **options: Any,
+    ) -> tuple[Config, float]:
+        """Search for the best sub-network by evolution; see ``search.evolutionary_search``.
+
+        Args:
+            eval_func: ``(ofa, config) -> score``, larger is better; ``config`` is set when called.
+            condition: ``config -> bool``, or a budget of ``ofa_bert.ofa.search``; None: all.
+            options: of ``evolutionary_search``: ``seed``, ``population`` and so on.
+
+        Returns:
+            The best configuration and its score. What was set before is set again.
+
+        Raises:
+            InputError: if which layers are joined is not known yet, or nothing meets the condition.
+        """
+        require(
+            self._is_traced,
+            "search must know which layers are joined; run the network once or call ofa.trace(x)",
+        )
+        from ofa_bert.ofa.search import evolutionary_search
+
+        before = self._net_config
+
+        def evaluate(config: Config) -> float:
+            self.set_net_config(config)
+            return eval_func(self, self.get_current_config)
+
+        try:
+            config, score = evolutionary_search(self.ofa_layers, evaluate, condition, **options)
+        finally:
+            self._net_config = before
+        return self._space.complete(config), score
+
+    def export(self, *args: Any, **kwargs: Any) -> nn.Layer:
+        """Give a sub-network as a plain network, in eval mode; this object stays as it is.
+
+        In the order of the published code, ``export(config, input_shapes, input_dtypes,
+        origin_model=None, load_weights_from_supernet=True)``, or of its documents,
+        ``export(origin_model, config, input_shapes, input_dtypes, ...)``; see ``ExportArguments``.
+
+        Returns:
+            ``origin_model``, cut in place, or else a network of its own. At a configuration with a
+            ``depth``, that network within an ``AtDepth``.
+
+        Raises:
+            InputError: if an argument is wrong, or no inputs are known.
+        """
+        asked = export_arguments(args, kwargs)
+        config = self._space.complete(asked.config)
+        if asked.input_shapes is not None:
+            inputs: tuple[Any, ...] = as_arguments(
+                build_input(asked.input_shapes, asked.input_dtypes)
+            )
+            call: dict[str, Any] = {}
+        elif self._example is not None:
+            inputs, call = self._example
+        else:
+            raise InputError(
+                "export must run the network once; give input_shapes and input_dtypes, "
+                "e.g. [[1, 3, 32, 32]] and ['float32']"
+            )
+        at_depth = {DEPTH: config[DEPTH]} if DEPTH in config else {}
+        sizes = self._space.sizes(config)
+        plain = plain_copy(bare(self.model), sizes, inputs, {**call, **at_depth})
+        if asked.origin_model is not None:
+            origin = bare(asked.origin_model)
+            plain = cut_in_place(origin, plain, load_weights=asked.load_weights_from_supernet)
+        return AtDepth(plain, config[DEPTH]) if at_depth else plain
+
+    # Configurations as lists of numbers, for searches from elsewhere
+
+    def tokenize(self) -> None:
+        """Number the open choices: see ``token_map`` and ``search_cands``."""
+        self._tokens = tokens_of(self._space.free(), self._stage_now())
+
+    @property
+    def token_map(self) -> dict[str, dict[str, dict[int, Any]]]:
+        """``{kind: {layer: {number: value}}}`` of the last ``tokenize``."""
+        return self._tokens.token_map
+
+    @property
+    def search_cands(self) -> list[list[int]]:
+        """The numbers that each place of a token list may hold."""
+        return self._tokens.search_cands
+
+    def decode_token(self, token: Sequence[int]) -> Config:
+        """Set the configuration that a list of numbers stands for, and give it.
+
+        Raises:
+            InputError: if it is not as ``search_cands`` says.
+        """
+        self.set_net_config(decode(self._tokens, token))
+        return self.get_current_config
+
+    # Within
+
+    def _largest(self) -> Config:
+        return self._space.complete({})
+
+    def _stage_now(self) -> schedule.Stage:
+        if self._stage is not None:
+            return self._stage
+        return schedule.stage_at(self._epoch_now(), self.elastic_order, self.run_config.n_epochs)
+
+    def _epoch_now(self) -> int:
+        run = self.run_config
+        if self._epoch is not None:
+            return self._epoch
+        if run.total_images is not None and run.train_batch_size is not None:
+            return self._batches // math.ceil(run.total_images / run.train_batch_size)
+        require(
+            run.n_epochs is None,
+            "the schedule must know the epoch; call set_epoch, or give RunConfig "
+            "train_batch_size and total_images",
+        )
+        return 0
+
+    def _next_config(self, space: SearchSpace, generator: np.random.Generator) -> Config:
+        if self._net_config is not None:
+            return self._net_config
+        if self.train_full:
+            return {}
+        if not self.training:
+            return self._ran or {}
+        return schedule.draw(space.free(), self._stage_now(), generator)
+
+    def _count_forward(self) -> None:
+        """Count the batches seen: each is run by as many sub-networks as its task says."""
+        per_batch = 1
+        if counts := self.run_config.dynamic_batch_size:
+            task = self._stage_now().tasks[-1:]
+            place = (
+                self.elastic_order.index(task[0]) if task and task[0] in self.elastic_order else 0
+            )
+            per_batch = counts[min(place, len(counts) - 1)]
+        self._forwards += 1
+        if self._forwards >= per_batch:
+            self._forwards, self._batches = 0, self._batches + 1
+
+    def _traced_space(self, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]) -> SearchSpace:
+        """Give the space with the ties and fixed widths that the network's program shows."""
+        from ofa_bert.ofa.graph import width_groups
+
+        network = bare(self.model)
+        arguments = _bound(network, inputs, kwargs)
+        try:
+            with evaluating(network), running(sizes={}):
+                found = width_groups(network, arguments)
+        finally:
+            if not paddle.in_dynamic_mode():
+                paddle.disable_static()
+        # A layer in a Block is named ".fn" there; its choices are the Block's.
+        tied = [[name.removesuffix(".fn") for name in group] for group in found.tied]
+        return tie(self._space, tied, [name.removesuffix(".fn") for name in found.fixed])
+
+
+def _bound(
+    network: nn.Layer, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[Any, ...] | dict[str, Any]:
+    """Give a forward's arguments as one tuple, or as one dict where some came by name."""
+    given = {name: value for name, value in kwargs.items() if value is not None}
+    if not given:
+        return inputs
+    bound = inspect.signature(network.forward).bind(*inputs, **given)
+    return dict(bound.arguments)
+
+
+def _check_names(groups: Sequence[Sequence[str]], space: SearchSpace) -> None:
+    for name in (name for group in groups for name in group):
+        if name not in space.blocks:
+            raise InputError(
+                f"same_search_space: no elastic layer {name!r}; {nearest(name, space.choices)}"
+            )
+
+
+def _check_takes_depth(model: nn.Layer) -> None:
+    parameters = inspect.signature(bare(model).forward).parameters
+    by_name = DEPTH in parameters
+    by_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    require(
+        by_name or by_any,
+        "elastic_depth: the network's forward must take a depth argument, and run that many of "
+        f"its layers; {type(bare(model)).__name__}.forward takes {', '.join(parameters)}",
+    )
+
+
+def _load_teacher(teacher: nn.Layer, source: str | Mapping[str, paddle.Tensor]) -> None:
+    """Give a teacher its weights, from a file (read without running code) or a state dict."""
+    state = dict(source) if isinstance(source, Mapping) else read_pdparams(Path(source))
+    missing = sorted(set(teacher.state_dict()) - set(state))
+    require(
+        not missing,
+        f"teacher_model_path must hold every weight of the teacher; {missing[:1]} is missing",
+    )
+    teacher.set_state_dict(state)

@@ -1,0 +1,87 @@
+"""What a supernet may choose from: ``supernet``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from ofa_bert.config import require
+from ofa_bert.ofa.kernels import check_odd
+
+if TYPE_CHECKING:
+    from ofa_bert.ofa.convert import Convert
+
+
+@dataclass(frozen=True)
+class supernet:  # noqa: N801 - the published name
+    """The choices that ``Convert`` gives to the layers of a network.
+
+    As a context manager it gives a ``Convert``: ``with supernet(...) as sp: layers =
+    sp.convert(layers)``.
+    """
+
+    kernel_size: Sequence[int] | int | None = None
+    """Kernel sizes of convolutions, odd, pixels; each layer has its own size as well."""
+    expand_ratio: Sequence[float] | float | None = None
+    """Widths, as fractions of each layer's own; the largest is 1, or more to widen the network."""
+    channel: Sequence[Sequence[int]] | None = None
+    """Widths in channels, one list for each convolution, linear and embedding layer, in order."""
+
+    def __post_init__(self) -> None:
+        kernel_size, ratios, channel = self.kernel_size, self.expand_ratio, self.channel
+        require(
+            ratios is None or channel is None,
+            "give supernet expand_ratio or channel, not both; drop one of them",
+        )
+        if isinstance(kernel_size, int):
+            kernel_size = (kernel_size,)
+        if isinstance(ratios, int | float):
+            ratios = (ratios,)
+        check_odd(tuple(kernel_size or ()))
+        if ratios is not None:
+            ratios = tuple(sorted(set(ratios)))
+            require(
+                len(ratios) > 0 and ratios[0] > 0,
+                f"expand_ratio must be fractions above 0; got {list(ratios)}",
+            )
+            require(
+                ratios[-1] >= 1,
+                "expand_ratio must hold 1.0, the whole layer; "
+                f"got {list(ratios)}; type expand_ratio={[*ratios, 1.0]}",
+            )
+        normalised = {
+            "kernel_size": tuple(sorted(set(kernel_size))) if kernel_size else None,
+            "expand_ratio": ratios,
+            "channel": None if channel is None else tuple(_widths(c) for c in channel),
+        }
+        for name, value in normalised.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def expand(self) -> float | None:
+        """The largest ``expand_ratio``: how much wider than the original the supernet is."""
+        return None if self.expand_ratio is None else max(self.expand_ratio)  # type: ignore[arg-type]
+
+    def __enter__(self) -> Convert:
+        from ofa_bert.ofa.convert import Convert
+
+        return Convert(self)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        return None
+
+
+def _widths(widths: Any) -> tuple[int, ...]:
+    widths = (widths,) if isinstance(widths, int) else tuple(sorted(set(widths)))
+    require(
+        len(widths) > 0 and all(isinstance(w, int) and w > 0 for w in widths),
+        f"each entry of channel must be whole numbers above 0; got {list(widths)}",
+    )
+    return widths

@@ -1,0 +1,92 @@
+"""Apply the rules to a whole program, operation by operation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from typing import Any
+
+from ofa_bert.ofa.axes import Axes, fix, flat, new_axes
+from ofa_bert.ofa.operands import Operands, unknown
+from ofa_bert.ofa.rules import RULES
+from ofa_bert.ofa.shape_rules import reorganise
+from ofa_bert.ofa.trace import Operation, Trace
+
+
+def walk(
+    program: Trace, parameter_axes: dict[int, Axes], weight_uses: Mapping[int, Set[str]]
+) -> None:
+    """Join the axes of parameters as the program uses them, and fix those that cannot shrink.
+
+    Args:
+        program: its outputs are fixed.
+        parameter_axes: axes of each parameter, by ``id``; a parameter that is not there is fixed.
+        weight_uses: operations that weights may take part in, by ``id``; in any other, they are
+            fixed.
+    """
+    axes: dict[str, Any] = {}
+    constants: dict[str, list[int | None]] = {}
+    for op in program.operations:
+        made: list[Any]
+        if op.results and op.results[0] in program.parameters:
+            tensor = program.parameters[op.results[0]]
+            unlisted = new_axes(tuple(tensor.shape), fixed=True)
+            made = [parameter_axes.get(id(tensor), unlisted)]
+        elif op.name == "builtin.combine":
+            made = [[axes[value] if value else None for value in op.operands]]
+        elif op.name == "builtin.split":
+            made = axes[str(op.operands[0])]
+        else:
+            _fix_strange_uses(op, program, axes, weight_uses)
+            made = _apply(op, program, axes, constants)
+        axes.update(zip(op.results, made, strict=True))
+        constants.update(_constant(op, constants))
+    for value in program.outputs:
+        fix(flat(axes[value]))
+
+
+def _apply(
+    op: Operation,
+    program: Trace,
+    axes: Mapping[str, Any],
+    constants: Mapping[str, list[int | None]],
+) -> list[Any]:
+    rule = RULES.get(op.name, unknown)
+    if op.name == "pd_op.reshape" and op.operands[0] in program.parameters:
+        rule = reorganise  # a layer that reshapes its own bias writes the size it has
+    return rule(
+        Operands(
+            axes=[axes[value] if value else None for value in op.operands],
+            constants=[constants.get(value) if value else None for value in op.operands],
+            attributes=op.attributes,
+            shapes=[program.shapes[result] for result in op.results],
+        )
+    )
+
+
+def _fix_strange_uses(
+    op: Operation, program: Trace, axes: Mapping[str, Any], weight_uses: Mapping[int, Set[str]]
+) -> None:
+    for value in op.operands:
+        if value in program.parameters:
+            allowed = weight_uses.get(id(program.parameters[value]))
+            if allowed is not None and op.name not in allowed:
+                fix(axes[value])
+    for value in op.captured:
+        fix(flat(axes.get(value)))
+
+
+def _constant(
+    op: Operation, constants: Mapping[str, list[int | None]]
+) -> dict[str, list[int | None]]:
+    """Give the integers of an operation that makes them: shapes and axes are passed so."""
+    if op.name == "pd_op.full_int_array":
+        values = list(op.attributes["value"])
+    elif op.name == "pd_op.full" and len(op.attributes["shape"]) <= 1:
+        values = [int(op.attributes["value"])]
+    elif op.name == "builtin.combine":
+        values = [constants.get(str(value), [None])[0] for value in op.operands]
+    elif op.name == "pd_op.stack" and str(op.operands[0]) in constants:
+        values = constants[str(op.operands[0])]
+    else:
+        return {}
+    return {op.results[0]: values}
