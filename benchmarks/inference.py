@@ -16,6 +16,7 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -88,15 +89,13 @@ def write_files(
     import paddle
 
     from ofa_bert.deploy import INPUT_NAMES
-    from ofa_bert.export.static import LogitsOnly
 
     config = sub_model.config
     ofa.export_static(
         sub_model, directory / OURS, tokenizer=models.tokenizer_of(config), max_seq_length=128
     )
     specs = [paddle.static.InputSpec([None, None], "int64", name) for name in INPUT_NAMES]
-    plain = LogitsOnly(sub_model)
-    plain.eval()
+    plain = plain_network(sub_model)
     paddle.jit.save(plain, str(directory / GRAPH), input_spec=specs)
     weights = {name: value.numpy() for name, value in sub_model.state_dict().items()}
     np.savez(directory / "weights.npz", **weights)
@@ -110,6 +109,28 @@ def write_files(
         onnx_files.write_int8(directory / ONNX, directory / INT8)
     except ImportError as error:
         left_out["ONNX files"] = str(error)
+
+
+def plain_network(sub_model: ofa.BertForSequenceClassification) -> Any:
+    """Give the network a user would save: the model, and nothing but its logits."""
+    import paddle
+
+    import ofa_bert.nn.encoder
+    import ofa_bert.subnet
+
+    class Plain(paddle.nn.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = sub_model
+
+        def forward(self, input_ids: Any, token_type_ids: Any) -> Any:
+            return self.model(input_ids, token_type_ids).logits
+
+    # Paddle's rewriting of these does not know zip(strict=True).
+    paddle.jit.ignore_module([ofa_bert.nn.encoder, ofa_bert.subnet])
+    plain = Plain()
+    plain.eval()
+    return plain
 
 
 def time_width(

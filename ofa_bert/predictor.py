@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,9 @@ from ofa_bert.safe_graph import check_graph
 
 PRECISIONS = ("fp32", "bf16")
 LENGTH_STEP = 8
+KEEP_TOKENS = 128
+"""A batch of so many ids at most runs on buffers that are kept from call to call."""
+FREE_BUFFERS_FLAG = "FLAGS_eager_delete_tensor_gb"
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,9 @@ class Predictor:
     """Runs the static graph of a directory that ``export_static`` wrote.
 
     One predictor takes any batch size and length. It holds buffers: two threads need two.
+
+    Short and long batches run in executors of their own, the second of which is loaded when it is
+    first needed; see ``_Executor``.
     """
 
     def __init__(
@@ -67,9 +75,9 @@ class Predictor:
         self.info = read_deploy_info(directory)
         self.tokenizer = load_tokenizer(directory)
         check_graph(directory / GRAPH_FILE, self.info)
-        self._graph = _load_graph(directory, precision, num_threads or default_threads())
-        self._inputs = [self._graph.get_input_handle(name) for name in INPUT_NAMES]
-        self._output = self._graph.get_output_handle(self._graph.get_output_names()[0])
+        self._load = partial(_load_graph, directory, precision, num_threads or default_threads())
+        self._unused: inference.Predictor | None = self._load()  # so that a broken graph fails here
+        self._executors: dict[bool, _Executor] = {}
 
     def predict(
         self,
@@ -95,11 +103,14 @@ class Predictor:
             return []
         encoded = self.tokenizer.encode(texts, text_pairs, self.info.max_seq_length)
         answers: list[Prediction | None] = [None] * len(texts)
+        executor = None
         for rows in batches_by_length([len(ids) for ids in encoded.input_ids], batch_size):
-            logits = self.logits(
-                self._pad([encoded.input_ids[row] for row in rows], self.info.pad_token_id),
-                self._pad([encoded.token_type_ids[row] for row in rows], 0),
-            )
+            input_ids = self._pad([encoded.input_ids[row] for row in rows], self.info.pad_token_id)
+            token_type_ids = self._pad([encoded.token_type_ids[row] for row in rows], 0)
+            self._check_ids(input_ids, token_type_ids)
+            # The first batch is the largest: its executor does for the shorter ones after it.
+            executor = executor or self._executor(input_ids.size)
+            logits = executor.run(input_ids, token_type_ids)
             for row, row_logits in zip(rows, logits, strict=True):
                 answers[row] = self._answer(row_logits)
         return [answer for answer in answers if answer is not None]
@@ -120,15 +131,12 @@ class Predictor:
         """
         input_ids, token_type_ids = np.asarray(input_ids), np.asarray(token_type_ids)
         self._check_ids(input_ids, token_type_ids)
-        for handle, ids in zip(self._inputs, (input_ids, token_type_ids), strict=True):
-            handle.copy_from_cpu(np.ascontiguousarray(ids, dtype="int64"))
         try:
-            self._graph.run()
+            logits = self._executor(input_ids.size).run(input_ids, token_type_ids)
         except (RuntimeError, ValueError, MemoryError) as error:
             raise InputError(
                 f"the static graph cannot be run: {reason(error)}; {EXPORT_HINT}"
             ) from None
-        logits = np.array(self._output.copy_to_cpu())
         classes = 1 if self.info.is_regression else len(self.info.labels) or logits.shape[-1]
         require(
             logits.shape == (len(input_ids), classes),
@@ -136,6 +144,14 @@ class Predictor:
             f"got {list(logits.shape)}; {EXPORT_HINT}",
         )
         return logits
+
+    def _executor(self, num_ids: int) -> _Executor:
+        """Give the executor for batches of that size."""
+        keep_buffers = num_ids <= KEEP_TOKENS
+        if keep_buffers not in self._executors:
+            graph, self._unused = self._unused or self._load(), None
+            self._executors[keep_buffers] = _Executor(graph, keep_buffers)
+        return self._executors[keep_buffers]
 
     def _check_ids(self, input_ids: np.ndarray, token_type_ids: np.ndarray) -> None:
         # The graph reads past its embeddings without a word if an id is too large.
@@ -179,6 +195,42 @@ class Predictor:
         probability = 1.0 / float(np.exp(logits.astype("float64") - logits[index]).sum())
         label = self.info.labels[index] if self.info.labels else str(index)
         return Prediction(label, probability, values)
+
+
+class _Executor:
+    """A loaded graph that frees its buffers as it goes, or keeps them for the next call.
+
+    Paddle hands each buffer to another thread to be freed as soon as it has been read. For one
+    short text that takes a fifth of the time; for a large batch it saves most of the memory.
+    """
+
+    def __init__(self, graph: inference.Predictor, keep_buffers: bool) -> None:
+        """Take over a graph that has not run yet: its first run settles what it does."""
+        self._graph = graph
+        self._inputs = [graph.get_input_handle(name) for name in INPUT_NAMES]
+        self._output = graph.get_output_handle(graph.get_output_names()[0])
+        if keep_buffers:
+            one_id = np.zeros((1, 1), "int64")
+            with _kept_buffers():
+                self.run(one_id, one_id)
+
+    def run(self, input_ids: np.ndarray, token_type_ids: np.ndarray) -> np.ndarray:
+        """Map checked ids ``[batch, seq_len]`` to float32 logits ``[batch, num_classes]``."""
+        for handle, ids in zip(self._inputs, (input_ids, token_type_ids), strict=True):
+            handle.copy_from_cpu(np.ascontiguousarray(ids, dtype="int64"))
+        self._graph.run()
+        return np.array(self._output.copy_to_cpu())
+
+
+@contextmanager
+def _kept_buffers() -> Iterator[None]:
+    """Let graphs that run for the first time keep their buffers; the flag is as before after it."""
+    before = paddle.get_flags(FREE_BUFFERS_FLAG)
+    paddle.set_flags({FREE_BUFFERS_FLAG: -1.0})
+    try:
+        yield
+    finally:
+        paddle.set_flags(before)
 
 
 def batches_by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:

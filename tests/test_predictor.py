@@ -200,6 +200,27 @@ def test_threads_come_from_the_environment_or_the_cores(monkeypatch):
     assert default_threads() == 5
 
 
+def test_short_and_long_batches_agree(directory):
+    predictor = Predictor(directory)
+    flag = paddle.get_flags(predictor_module.FREE_BUFFERS_FLAG)
+    batch = tiny_batch(batch=20, seq_len=9)
+    together = predictor.logits(batch["input_ids"], batch["token_type_ids"])
+    assert list(predictor._executors) == [False]
+    for _ in range(2):
+        for row, expected in enumerate(together):
+            ids = (batch[name][row : row + 1] for name in ("input_ids", "token_type_ids"))
+            np.testing.assert_allclose(predictor.logits(*ids)[0], expected, rtol=1e-5, atol=1e-5)
+    assert list(predictor._executors) == [False, True]
+    assert paddle.get_flags(predictor_module.FREE_BUFFERS_FLAG) == flag
+
+
+@pytest.mark.parametrize(("count", "keeps_buffers"), [(1, True), (33, False)])
+def test_one_executor_does_for_all_batches_of_a_call(directory, count, keeps_buffers):
+    predictor = Predictor(directory)
+    predictor.predict(["w1 w2 w3"] * count)
+    assert list(predictor._executors) == [keeps_buffers]
+
+
 class FakePredictor:
     """Stands still for ``wait_ms`` of a clock that only it moves."""
 

@@ -5,32 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import paddle
-from paddle import nn
 
-import ofa_bert.nn.encoder
-import ofa_bert.subnet
+import ofa_bert.export.network
 from ofa_bert.checkpoint.files import write_json
 from ofa_bert.config import require
 from ofa_bert.data.tokenizer import Tokenizer
 from ofa_bert.deploy import DEPLOY_FILE, GRAPH_FILE, INPUT_NAMES, PARAMS_FILE, DeployInfo
+from ofa_bert.export.network import LogitsNetwork
 from ofa_bert.export.staging import STATIC, staged
 from ofa_bert.nn.bert import BertForSequenceClassification
 
-# These modules branch on plain numbers only, so tracing them is enough; paddle would rewrite
-# their source, and its rewriting does not know zip(strict=True).
-paddle.jit.ignore_module([ofa_bert.nn.encoder, ofa_bert.subnet])
-
-
-class LogitsOnly(nn.Layer):
-    """A model that answers ``[batch, num_classes]`` logits and finds the padding by itself."""
-
-    def __init__(self, model: BertForSequenceClassification) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, input_ids: paddle.Tensor, token_type_ids: paddle.Tensor) -> paddle.Tensor:
-        """Classify ``[batch, seq_len]`` ids; positions that hold the padding id are masked."""
-        return self.model(input_ids, token_type_ids).logits
+# It branches on plain numbers only, so tracing it is enough; paddle would rewrite its source.
+paddle.jit.ignore_module([ofa_bert.export.network])
 
 
 def export_static(
@@ -90,11 +76,11 @@ def check_max_seq_length(max_seq_length: int, max_position_embeddings: int) -> N
 
 def _save_graph(model: BertForSequenceClassification, directory: Path) -> None:
     was_training = model.training
-    wrapper = LogitsOnly(model)
-    wrapper.eval()
+    network = LogitsNetwork(model)
+    network.eval()
     specs = [paddle.static.InputSpec([None, None], "int64", name) for name in INPUT_NAMES]
     try:
-        paddle.jit.save(wrapper, str(directory / Path(GRAPH_FILE).stem), input_spec=specs)
+        paddle.jit.save(network, str(directory / Path(GRAPH_FILE).stem), input_spec=specs)
     finally:
         if was_training:
             model.train()
