@@ -22,6 +22,7 @@ TOKENIZER_FILES = frozenset(
         "added_tokens.json",
     }
 )
+PARTIAL = ".partial_"
 CARD_FILE = "README.md"
 CARD_MARK = "<!-- written by ofa_bert export -->"
 
@@ -64,7 +65,7 @@ def check_replaceable(directory: Path, kind: ExportKind) -> None:
         return
     if not directory.is_dir():
         raise InputError(f"{kind.name} directory must be a directory; got the file {directory}")
-    found = sorted(path.name for path in directory.iterdir())
+    found = sorted(path.name for path in directory.iterdir() if not is_partial(path))
     foreign = [name for name in found if name not in kind.files]
     mark_file, mark_text = kind.mark
     marked = mark_file in found and mark_text in (directory / mark_file).read_text(
@@ -87,19 +88,20 @@ def staged(directory: Path, kind: ExportKind) -> Iterator[Path]:
         InputError: if ``directory`` holds something else.
     """
     check_replaceable(directory, kind)
-    new_parents = [parent for parent in directory.parents if not parent.exists()]
+    new = [path for path in (directory, *directory.parents) if not path.exists()]
     try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        # A sibling: on the same disk as a rule, so that moving is renaming.
-        stage = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+        directory.mkdir(parents=True, exist_ok=True)
+        # Within: on the same disk, so that moving is renaming, and perhaps all we may write to.
+        stage = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=directory))
     except OSError as error:
+        _remove_empty([path for path in new if path.exists()])
         raise InputError(f"{kind.name} {directory} cannot be written: {reason(error)}") from None
     try:
         yield stage
         _move_into_place(stage, directory, kind)
     except BaseException:
         shutil.rmtree(stage)
-        _remove_empty(new_parents)
+        _remove_empty(new)
         raise
     stage.rmdir()
 
@@ -111,12 +113,17 @@ def _remove_empty(innermost_first: list[Path]) -> None:
         directory.rmdir()
 
 
+def is_partial(path: Path) -> bool:
+    """Tell what an export that was killed has left."""
+    return path.name.startswith(PARTIAL) and path.is_dir() and not path.is_symlink()
+
+
 def _move_into_place(stage: Path, directory: Path, kind: ExportKind) -> None:
-    directory.mkdir(exist_ok=True)
     # The entry file leaves first and comes last: whoever kills us in between leaves a directory
     # that does not load, never one that mixes two exports.
     (directory / kind.entry).unlink(missing_ok=True)
     for path in directory.iterdir():
-        path.unlink()
+        if path != stage:
+            shutil.rmtree(path) if is_partial(path) else path.unlink()
     for path in sorted(stage.iterdir(), key=lambda path: path.name == kind.entry):
         shutil.move(path, directory / path.name)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import paddle
@@ -94,7 +98,23 @@ def _save_graph(model: BertForSequenceClassification, directory: Path) -> None:
     wrapper.eval()
     specs = [paddle.static.InputSpec([None, None], "int64", name) for name in INPUT_NAMES]
     try:
-        paddle.jit.save(wrapper, str(directory / Path(GRAPH_FILE).stem), input_spec=specs)
+        with _home_in(directory):
+            paddle.jit.save(wrapper, str(directory / Path(GRAPH_FILE).stem), input_spec=specs)
     finally:
         if was_training:
             model.train()
+
+
+@contextmanager
+def _home_in(directory: Path) -> Iterator[None]:
+    """Let paddle write the source it generates, which it puts under ``~/.cache``, where we may."""
+    home = os.environ.get("HOME")
+    os.environ["HOME"] = str(directory)
+    try:
+        yield
+    finally:
+        if home is None:
+            del os.environ["HOME"]
+        else:
+            os.environ["HOME"] = home
+        shutil.rmtree(directory / ".cache", ignore_errors=True)
