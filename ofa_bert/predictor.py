@@ -24,7 +24,7 @@ from ofa_bert.deploy import (
 )
 from ofa_bert.errors import InputError, nearest
 from ofa_bert.runtime import usable_cores
-from ofa_bert.safe_graph import check_graph
+from ofa_bert.safe_graph import check_graph, check_params
 
 PRECISIONS = ("fp32", "bf16")
 LENGTH_STEP = 8
@@ -67,6 +67,7 @@ class Predictor:
         self.info = read_deploy_info(directory)
         self.tokenizer = load_tokenizer(directory)
         check_graph(directory / GRAPH_FILE, self.info)
+        check_params(directory / PARAMS_FILE)
         self._graph = _load_graph(directory, precision, num_threads or default_threads())
         self._inputs = [self._graph.get_input_handle(name) for name in INPUT_NAMES]
         self._output = self._graph.get_output_handle(self._graph.get_output_names()[0])
@@ -262,7 +263,7 @@ def _load_graph(directory: Path, precision: str, num_threads: int) -> inference.
     config.enable_memory_optim()
     try:
         return inference.create_predictor(config)
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, MemoryError) as error:
         raise InputError(
             f"{directory / GRAPH_FILE} cannot be loaded by Paddle Inference: {reason(error)}; "
             f"{EXPORT_HINT}"
