@@ -26,7 +26,7 @@ from ofa_bert.deploy import (
 )
 from ofa_bert.errors import InputError, nearest
 from ofa_bert.runtime import usable_cores
-from ofa_bert.safe_graph import check_graph
+from ofa_bert.safe_graph import check_graph, check_params
 
 PRECISIONS = ("fp32", "bf16")
 LENGTH_STEP = 8
@@ -75,6 +75,7 @@ class Predictor:
         self.info = read_deploy_info(directory)
         self.tokenizer = load_tokenizer(directory)
         check_graph(directory / GRAPH_FILE, self.info)
+        check_params(directory / PARAMS_FILE)
         self._load = partial(_load_graph, directory, precision, num_threads or default_threads())
         self._unused: inference.Predictor | None = self._load()  # so that a broken graph fails here
         self._executors: dict[bool, _Executor] = {}
@@ -314,7 +315,7 @@ def _load_graph(directory: Path, precision: str, num_threads: int) -> inference.
     config.enable_memory_optim()
     try:
         return inference.create_predictor(config)
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, MemoryError) as error:
         raise InputError(
             f"{directory / GRAPH_FILE} cannot be loaded by Paddle Inference: {reason(error)}; "
             f"{EXPORT_HINT}"

@@ -1,16 +1,18 @@
 """A static graph from strangers, looked through before Paddle Inference is given it.
 
-A graph is a program: Paddle has operations that read and write files, and it looks rows up in a
-table without asking how many there are.
+A graph is a program: Paddle has operations that read and write files, it looks rows up in a table
+without asking how many there are, and it reserves the memory that a file of weights claims.
 """
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from ofa_bert.checkpoint.files import read_json
+from ofa_bert.checkpoint.files import read_json, reason
 from ofa_bert.deploy import EXPORT_HINT, DeployInfo
 from ofa_bert.errors import InputError
 from ofa_bert.safe_text import short
@@ -32,6 +34,62 @@ COMPUTING = """
 """
 OPERATIONS = frozenset(COMPUTING.split())
 """Operations that compute numbers from numbers, and nothing else."""
+
+TENSOR_START = struct.Struct("<IQIi")
+"""Of a tensor in ``model.pdiparams``: its version, levels of its lengths, its version as a dense
+tensor, and how long the description is that follows (paddle's SerializeToStream)."""
+ITEM_BYTES = {0: 1, 1: 2, 2: 4, 3: 8, 4: 2, 5: 4, 6: 8, 20: 1, 21: 1, 22: 2}
+"""Size of a number by its dtype in that description (VarType.Type of framework.proto)."""
+MAX_DESCRIPTION_BYTES = 200
+
+
+def check_params(path: Path) -> None:
+    """Refuse weights that claim more numbers than their file has.
+
+    Args:
+        path: ``model.pdiparams``: tensors one after the other, each with a description.
+
+    Raises:
+        InputError: if the tensors do not fill the file exactly.
+    """
+    try:
+        with path.open("rb") as file:
+            size, end = path.stat().st_size, 0
+            while end < size:
+                end += _tensor_bytes(file, end)
+            if end != size:
+                raise ValueError(f"they claim {end} bytes, and the file has {size}")
+    except (OSError, ValueError, KeyError, IndexError, struct.error) as error:
+        raise InputError(
+            f"static graph weights {path} are damaged or cut short: {reason(error)}; {EXPORT_HINT}"
+        ) from None
+
+
+def _tensor_bytes(file: BinaryIO, start: int) -> int:
+    """Give how many bytes the tensor at ``start`` takes by its own account."""
+    file.seek(start)
+    version, levels, dense_version, length = TENSOR_START.unpack(file.read(TENSOR_START.size))
+    if (version, levels, dense_version) != (0, 0, 0) or not 0 < length <= MAX_DESCRIPTION_BYTES:
+        raise ValueError("a tensor begins otherwise than an export writes it")
+    fields = list(_fields(file.read(length)))
+    (dtype,) = (value for number, value in fields if number == 1)
+    count = math.prod(value for number, value in fields if number == 2)
+    return TENSOR_START.size + length + count * ITEM_BYTES[dtype]
+
+
+def _fields(description: bytes) -> Iterator[tuple[int, int]]:
+    """Read a protobuf of whole numbers: the number of each field, and its value."""
+    numbers, value, shift = [], 0, 0
+    for byte in description:
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            numbers.append(value)
+            value, shift = 0, 0
+    for tag, number in zip(numbers[::2], numbers[1::2], strict=True):
+        if tag & 7 != 0:
+            raise ValueError("a description holds more than whole numbers")
+        yield tag >> 3, number
 
 
 def check_graph(path: Path, info: DeployInfo) -> None:

@@ -91,7 +91,7 @@ def finetune_argv(folder, output, **changes) -> list[str]:
 
 def ofa_argv(folder, output, **changes) -> list[str]:
     """Give the flags of run_glue_ofa.py on the teacher that ``finetune_argv`` trains."""
-    widths = {"width_mult_list": ("1.0", "3/4", "1/2")}
+    widths = {"width_mult_list": ("1.0", "1/2")}
     return _training(folder, folder / "teacher", output, **{**widths, **changes})
 
 

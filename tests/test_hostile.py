@@ -6,6 +6,8 @@ for ``SECONDS`` of processor time.
 
 from __future__ import annotations
 
+import dataclasses
+import html
 import json
 import os
 import pickle
@@ -27,6 +29,9 @@ from ofa_bert.checkpoint.weights import read_weights
 from ofa_bert.data.readers import Columns, read_examples
 from ofa_bert.data.tokenizer import load_tokenizer
 from ofa_bert.errors import InputError
+from ofa_bert.export.model_card import CardFacts, model_card
+from ofa_bert.subnet import full_subnet
+from tests.runs import flags
 from tests.test_torch_file import Storage, archive, tensor
 from tests.tiny import tiny_config, tiny_model, tiny_tokenizer
 
@@ -335,3 +340,36 @@ def test_a_label_that_moves_the_cursor_is_refused(model, tmp_path, label):
     (tmp_path / "rows.jsonl").write_text(f"{row}\n{row}\n")
     with pytest.raises(InputError, match="line 1: label must hold a label of one line; got "):
         read_examples(tmp_path / "rows.jsonl", Columns(("text",), "label"))
+
+
+def test_hostile_names_do_nothing_in_a_model_card():
+    markdown_it = pytest.importorskip("markdown_it")
+    config = tiny_config(labels=("<script>x</script>", "a | b", "[c](javascript:d)"))
+    config = dataclasses.replace(config, task_name="# <img src=x onerror=y>")
+    facts = CardFacts("--> <b>source</b>", {"<i>accuracy</i>": 0.5}, 0.5, 1.0)
+    subnet = full_subnet(config)
+    card = model_card(config, subnet, 1.0, facts, max_seq_length=8, file_bytes=1, parity="same")
+    parser = markdown_it.MarkdownIt("commonmark", {"html": True}).enable("table")
+    page = parser.render(card)
+    kinds = set(re.findall(r"<(\w+)", page))
+    assert kinds == {"h1", "h2", "p", "pre", "code", "table", "thead", "tbody", "tr", "th", "td"}
+    for name in (*config.labels, config.task_name, facts.source, "<i>accuracy</i>"):
+        assert html.escape(name, quote=False) in page
+
+
+def test_text_of_data_is_no_terminal_command(model, tmp_path):
+    rows = tmp_path / "rows.tsv"
+    rows.write_text("text\tlabel\nx\ta\ny\t\x1b]0;owned\x07\n")
+    child = subprocess.run(
+        [
+            *(sys.executable, "-m", "ofa_bert", "evaluate"),
+            *flags(model_name_or_path=model, dev_file=rows),
+            *flags(text_columns="text", label_column="label"),
+        ],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert child.returncode == 2
+    assert child.stderr.strip().isprintable()
+    assert r"\x1b]0;owned\x07" in child.stderr
