@@ -2,13 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint lock results clean
+.PHONY: demo test faults lint lock results clean
 
 demo: .venv/.installed
 	$(BIN)/python -m ofa_bert demo --output_dir out/demo --overwrite_output_dir
 
 test: .venv/.installed lint
 	$(BIN)/python -m pytest
+
+# Every fault of docs/reliability.md, many times; it ends with the table.
+faults: .venv/.installed
+	$(BIN)/python -m pytest tests/faults -m "not gpu" -q
 
 # The tables of docs/results.md; see benchmarks/real_data.sh for what it needs.
 results: .venv/.installed

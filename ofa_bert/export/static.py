@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import paddle
@@ -15,6 +18,7 @@ from ofa_bert.data.tokenizer import Tokenizer
 from ofa_bert.deploy import DEPLOY_FILE, GRAPH_FILE, INPUT_NAMES, PARAMS_FILE, DeployInfo
 from ofa_bert.export.staging import STATIC, staged
 from ofa_bert.nn.bert import BertForSequenceClassification
+from ofa_bert.places import scratch_directory
 
 # These modules branch on plain numbers only, so tracing them is enough; paddle would rewrite
 # their source, and its rewriting does not know zip(strict=True).
@@ -94,7 +98,25 @@ def _save_graph(model: BertForSequenceClassification, directory: Path) -> None:
     wrapper.eval()
     specs = [paddle.static.InputSpec([None, None], "int64", name) for name in INPUT_NAMES]
     try:
-        paddle.jit.save(wrapper, str(directory / Path(GRAPH_FILE).stem), input_spec=specs)
+        with _home_in_the_cache():
+            paddle.jit.save(wrapper, str(directory / Path(GRAPH_FILE).stem), input_spec=specs)
     finally:
         if was_training:
             model.train()
+
+
+@contextmanager
+def _home_in_the_cache() -> Iterator[None]:
+    """Keep paddle from writing the source it traces below the user's home, which it names itself.
+
+    A home that is read-only would fail the export.
+    """
+    home = os.environ.get("HOME")
+    with scratch_directory("trace") as scratch:
+        os.environ["HOME"] = str(scratch)
+        try:
+            yield
+        finally:
+            del os.environ["HOME"]
+            if home is not None:
+                os.environ["HOME"] = home

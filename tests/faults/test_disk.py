@@ -13,6 +13,7 @@ import pytest
 from tests.faults.scene import COMMANDS
 
 PAGE = 4096
+MANY = [("finetune", 60), ("run_glue_ofa", 15), ("export", 15)]
 
 
 @contextmanager
