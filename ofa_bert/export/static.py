@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from ofa_bert.checkpoint.files import write_json
 from ofa_bert.config import require
 from ofa_bert.data.tokenizer import Tokenizer
 from ofa_bert.deploy import DEPLOY_FILE, GRAPH_FILE, INPUT_NAMES, PARAMS_FILE, DeployInfo
+from ofa_bert.errors import InputError
 from ofa_bert.export.staging import STATIC, staged
 from ofa_bert.nn.bert import BertForSequenceClassification
 from ofa_bert.places import scratch_directory
@@ -77,6 +79,7 @@ def write_static(
     """Write the files of ``export_static`` one by one into an existing directory."""
     check_max_seq_length(max_seq_length, model.config.max_position_embeddings)
     _save_graph(model, directory)
+    _check_whole(model, directory)
     tokenizer.save(directory)
     file_bytes = {name: (directory / name).stat().st_size for name in (GRAPH_FILE, PARAMS_FILE)}
     info = DeployInfo.from_config(model.config, max_seq_length, file_bytes)
@@ -103,6 +106,21 @@ def _save_graph(model: BertForSequenceClassification, directory: Path) -> None:
     finally:
         if was_training:
             model.train()
+
+
+def _check_whole(model: BertForSequenceClassification, directory: Path) -> None:
+    """Raise ``InputError`` if files are cut short: paddle fills a disk without a word."""
+    least = sum(4 * parameter.size for parameter in model.parameters())
+    found = (directory / PARAMS_FILE).stat().st_size
+    try:
+        json.loads((directory / GRAPH_FILE).read_bytes())
+    except ValueError:
+        found = 0
+    if found < least:
+        raise InputError(
+            f"static graph cannot be written whole to {directory}: paddle wrote only a part; "
+            "make room on the disk"
+        )
 
 
 @contextmanager
