@@ -2,13 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all fuzz lint lock audit results clean
+.PHONY: demo test test-all fuzz faults lint lock audit results clean
 
 demo: .venv/.installed
 	$(BIN)/python -m ofa_bert demo --output_dir out/demo --overwrite_output_dir
 
 test: .venv/.installed lint
 	$(BIN)/python -m pytest
+
+# Every fault of docs/reliability.md, many times; it ends with the table.
+faults: .venv/.installed
+	$(BIN)/python -m pytest tests/faults -m "not gpu" -q
 
 # The suite on every Python that docs/trust.md names; says which it had to leave out.
 test-all: .venv/.installed

@@ -147,14 +147,17 @@ class Checkpoints:
         """Remove all checkpoints, and the directory unless it holds something else."""
         if self.directory is None or not self.directory.is_dir():
             return
-        for folder in list(self.directory.iterdir()):
-            if folder.name.startswith((STEP, PARTIAL, DAMAGED)):
-                remove_directory(folder, FILES)
-        left = sorted(path.name for path in self.directory.iterdir())
-        if left:
-            logger.warning("%s is left: it holds %s", self.directory, ", ".join(left[:3]))
-        else:
-            self.directory.rmdir()
+        try:
+            for folder in list(self.directory.iterdir()):
+                if folder.name.startswith((STEP, PARTIAL, DAMAGED)):
+                    remove_directory(folder, FILES)
+            left = sorted(path.name for path in self.directory.iterdir())
+            if left:
+                logger.warning("%s is left: it holds %s", self.directory, ", ".join(left[:3]))
+            else:
+                self.directory.rmdir()
+        except OSError as error:  # of no use any more: what counts is written
+            logger.warning("%s cannot be removed: %s", self.directory, error.strerror or error)
 
     def _check(self, folder: Path) -> None:
         """Raise ``DamagedError`` unless a run goes on from here as if it had never stopped."""

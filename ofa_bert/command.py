@@ -39,9 +39,13 @@ def run_command(main: Callable[[Sequence[str]], int | None], argv: Sequence[str]
 
     SIGINT and SIGTERM end it as cleanly as a mistake does, with 130 and 143.
     """
+    with raising():
+        return _run(main, argv)
+
+
+def _run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -> int:
     try:
-        with raising():
-            return main(argv) or 0
+        return main(argv) or 0
     except Stopped as stopped:
         print(stopped, file=sys.stderr)  # noqa: T201
         return stopped.exit_code

@@ -121,8 +121,10 @@ def open_run_folder(
     with ExitStack() as stack:
         if ranks.is_main:
             _check_place(path, output, folder.run["settings"])
-            stack.enter_context(_held(path))
-            _prepare(path, output, folder.run)
+            with _written(path):
+                path.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locked(path))
+                _prepare(path, output, folder.run)
         if ranks.size > 1:
             from ofa_bert.distributed import wait_for_all
 
@@ -166,14 +168,11 @@ def _check_place(folder: Path, output: OutputConfig, settings: dict[str, Any]) -
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    with ExitStack() as stack:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(locked(folder))
-        except OSError as error:
-            raise InputError(f"output_dir {folder} cannot be written: {reason(error)}") from None
+def _written(folder: Path) -> Iterator[None]:
+    try:
         yield
+    except OSError as error:
+        raise InputError(f"output_dir {folder} cannot be written: {reason(error)}") from None
 
 
 def _prepare(folder: Path, output: OutputConfig, run: dict[str, Any]) -> None:

@@ -36,13 +36,20 @@ class Stopped(KeyboardInterrupt):
 
 
 class StopRequest:
-    """Whether a signal came while the work went on."""
+    """Whether a signal came while the work went on.
 
-    def __init__(self) -> None:
+    Args:
+        launched: whether a launcher started this process; paddle's sends SIGTERM three times.
+    """
+
+    def __init__(self, launched: bool) -> None:
         self.signum = 0
+        self.launched = launched
 
     def handle(self, signum: int, frame: FrameType | None) -> None:
         """Note the first signal; exit at once at the second."""
+        if self.signum and self.launched and signum == signal.SIGTERM:
+            return
         if self.signum:
             os._exit(128 + signum)  # Whatever is on the disk is whole at any moment.
         self.signum = signum
@@ -63,11 +70,15 @@ def raising() -> Iterator[None]:
 
 
 @contextmanager
-def deferred() -> Iterator[StopRequest]:
+def deferred(launched: bool = False) -> Iterator[StopRequest]:
     """Only note a signal, for the work inside to end when it can be continued."""
-    request = StopRequest()
-    with _handled_by(request.handle):
-        yield request
+    request = StopRequest(launched)
+    try:
+        with _handled_by(request.handle):
+            yield request
+    finally:
+        if launched and request.signum:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the repeats, while all ends
 
 
 @contextmanager

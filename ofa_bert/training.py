@@ -100,7 +100,7 @@ def train(
 
     steps = _steps_from(start, plan, dataset, config, ranks)
     bar = tqdm(total=plan.total_steps, initial=start, unit="step", disable=not ranks.is_main)
-    with bar, deferred() as stop:  # An error closes the bar too: its message begins a line.
+    with bar, deferred(ranks.size > 1) as stop:  # An error closes the bar too.
         for step, micro_batches in steps:
             step_start = time.perf_counter()
             optimizer.set_lr(learning_rate(step - 1, plan, config.learning_rate))
@@ -122,7 +122,7 @@ def train(
             if ranks.is_main and (evaluated or stopped_by):
                 checkpoints.save(step, best, trained)
             if stopped_by:
-                wait_for_all(ranks)  # The launcher ends all processes when one of them ends.
+                wait_for_all(ranks)  # The launcher ends them all when the first one ends.
                 raise Stopped(stopped_by, f"step {step} is done, {checkpoints.how_to_continue}")
     if ranks.is_main:
         checkpoints.load_best(best, model)

@@ -71,7 +71,7 @@ class TrainingState:
             "metrics": self.metrics,
             "run": self.run,
         }
-        text = json.dumps(state, indent=2, allow_nan=False)
+        text = json.dumps(state, indent=2)
         (directory / STATE).write_text(text + "\n", encoding="utf-8")
 
 

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import accuracy_score, f1_score
 
+from ofa_bert.distributed import Ranks, gather_rows
 from ofa_bert.evaluate import evaluate_model, evaluate_subnets, predict_logits
 from ofa_bert.extraction import extract
 from ofa_bert.subnet import resolve_widths
@@ -32,6 +33,28 @@ def test_logits_come_in_the_order_of_the_rows(batch_size):
     assert len(set(dataset.lengths.tolist())) > 2
     found = predict_logits(model, dataset, batch_size=batch_size)
     assert found.dtype == np.float32
+    np.testing.assert_allclose(found, one_by_one(model, dataset), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("rows", "processes"), [(7, 3), (5, 5), (1, 3), (11, 2)])
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_odd_numbers_of_rows_processes_and_batches_lose_and_double_nothing(
+    rows, processes, batch_size, monkeypatch
+):
+    model, dataset = tiny_model(), tiny_dataset(rows)
+    parts = []
+    for rank in range(processes):
+        monkeypatch.setattr(
+            "ofa_bert.evaluate.gather_rows",
+            lambda values, indices, ranks: parts.append((values, indices)),
+        )
+        predict_logits(model, dataset, batch_size=batch_size, ranks=Ranks(rank, processes))
+    monkeypatch.undo()
+    assert sorted(np.concatenate([indices for _, indices in parts]).tolist()) == list(range(rows))
+    monkeypatch.setattr(
+        "paddle.distributed.all_gather_object", lambda found, _: found.extend(parts)
+    )
+    found = gather_rows(*parts[0], Ranks(0, processes))
     np.testing.assert_allclose(found, one_by_one(model, dataset), rtol=1e-5, atol=1e-5)
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import os
+import re
 
 import pytest
 import yaml
@@ -15,7 +17,13 @@ from ofa_bert.config import (
 )
 from ofa_bert.distributed import Ranks
 from ofa_bert.errors import InputError
-from ofa_bert.run_folder import MADE_BY_A_RUN, data_settings, open_run_folder, read_settings
+from ofa_bert.run_folder import (
+    MADE_BY_A_RUN,
+    data_settings,
+    describe_run,
+    open_run_folder,
+    read_settings,
+)
 
 MAIN = Ranks()
 
@@ -135,6 +143,76 @@ def test_resuming_with_another_setting_names_it(unfinished):
     with pytest.raises(InputError, match=expected):
         start(unfinished, output={"resume": "auto"}, batch_size=8, learning_rate=0.1)
     assert contents(unfinished) == before
+
+
+def test_resuming_with_another_input_names_the_file(tmp_path):
+    inputs = {"model": "1", "training rows": "2", "dev rows": "3"}
+    start(tmp_path / "run", inputs=inputs)
+    before = contents(tmp_path / "run")
+    changed = {
+        "model": r"model \(model\) changed since the start",
+        "training rows": r"training rows \(t\.tsv\) changed since the start",
+        "dev rows": r"dev rows \(own\) changed since the start",  # no file is named: the task is
+    }
+    for name, message in changed.items():
+        with pytest.raises(InputError, match=f"resume needs .*: {message}; set them back"):
+            start(tmp_path / "run", output={"resume": "auto"}, inputs={**inputs, name: "other"})
+    start(tmp_path / "run", output={"resume": "auto"}, inputs=inputs)
+    assert contents(tmp_path / "run") == before
+
+
+def test_resuming_with_another_number_of_processes_is_refused(unfinished, monkeypatch):
+    monkeypatch.setattr("ofa_bert.distributed.wait_for_all", lambda ranks: None)
+    with pytest.raises(InputError, match="processes were 1, are 2; set them back"):
+        start(unfinished, Ranks(0, 2), output={"resume": "auto"}, batch_size=4)
+
+
+def test_resuming_elsewhere_is_a_warning(unfinished, monkeypatch, caplog):
+    monkeypatch.setattr("ofa_bert.runtime.describe", lambda: "64 threads")
+    start(unfinished, output={"resume": "auto"}, batch_size=4)
+    assert len(caplog.records) == 1
+    assert re.search(r"began with runtime .* and goes on with 64 threads: it will not", caplog.text)
+
+
+def test_the_id_of_a_run_depends_on_what_decides_its_result_alone():
+    def identity(inputs=None, ranks=MAIN, **training):
+        return describe_run([TrainConfig(**training)], inputs or {}, ranks)["id"]
+
+    first = identity()
+    assert identity(logging_steps=7) == first
+    others = [identity(seed=7), identity(save_steps=7), identity({"model": "1"})]
+    others.append(identity(ranks=Ranks(0, 2)))
+    assert len({first, *others}) == 5
+
+
+def test_a_run_cut_off_in_its_first_moment_can_be_resumed(tmp_path):
+    folder = start(tmp_path / "run", batch_size=4).path
+    before = contents(folder)
+    (folder / "run.json").unlink()
+    (folder / ".run.json.123.tmp").write_text("{")
+    start(folder, output={"resume": "auto"}, batch_size=4)
+    found = contents(folder)
+    assert found.keys() == before.keys()
+    assert json.loads(found["run.json"])["id"] == json.loads(before["run.json"])["id"]
+
+
+def test_one_run_at_a_time(tmp_path):
+    output = OutputConfig(str(tmp_path / "run"))
+    with open_run_folder(output, [output], MAIN) as run:
+        assert (run.path / "run.lock").exists()
+        again = OutputConfig(str(tmp_path / "run"), resume="auto")
+        with pytest.raises(InputError, match="is in use by process"):
+            start(tmp_path / "run")
+        with pytest.raises(InputError, match="is in use by"), open_run_folder(again, [], MAIN):
+            raise AssertionError("not reached")
+    assert not (tmp_path / "run" / "run.lock").exists()
+
+
+def test_checkpoints_that_outlived_a_finished_run_are_removed(finished):
+    (finished / "checkpoints" / "step_9").mkdir(parents=True)
+    with pytest.raises(InputError, match="there is nothing to resume"):
+        start(finished, output={"resume": "auto"}, batch_size=4)
+    assert not (finished / "checkpoints").exists()
 
 
 def test_resuming_a_finished_run_or_none_says_so(finished, tmp_path):

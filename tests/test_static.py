@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -117,3 +118,23 @@ def test_a_length_that_does_not_fit_leaves_nothing(tokenizer, tmp_path, length):
 def test_deploy_info_says_what_is_missing():
     with pytest.raises(InputError, match=r"deploy.json must say labels, is_regression, task_name"):
         DeployInfo.from_dict({})
+
+
+def test_a_graph_that_paddle_cut_short_is_told(tmp_path, monkeypatch):
+    """As on a full disk: paddle's own writer does not say so (see tests/faults/test_disk.py)."""
+    model, save = tiny_model(), paddle.jit.save
+    for name in ("model.json", "model.pdiparams"):
+
+        def cut_short(layer, path, name=name, **options):
+            save(layer, path, **options)
+            written = Path(path).with_name(name)
+            written.write_bytes(written.read_bytes()[: written.stat().st_size // 2])
+
+        monkeypatch.setattr(paddle.jit, "save", cut_short)
+        with pytest.raises(
+            InputError, match=r"written whole to .*: paddle wrote only a part; make room"
+        ):
+            export_static(
+                model, tmp_path / "x", tokenizer=tiny_tokenizer(tmp_path / "t"), max_seq_length=16
+            )
+        assert not (tmp_path / "x").exists()

@@ -54,6 +54,18 @@ finally:
     assert (done.returncode, done.stdout) == (code, "goes on\n")
 
 
+def test_a_launchers_repeated_sigterm_is_one_request(capfd):
+    before = signal.getsignal(signal.SIGTERM)
+    with raising():
+        with deferred(launched=True) as stop:
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGTERM)
+            assert stop.signum == signal.SIGTERM
+        os.kill(os.getpid(), signal.SIGTERM)  # while the process ends
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert capfd.readouterr().err.count("finishing the step") == 1
+
+
 def test_elsewhere_than_in_the_main_thread_signals_are_left_alone():
     before, found = signal.getsignal(signal.SIGTERM), []
 

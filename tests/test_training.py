@@ -1,4 +1,7 @@
 import json
+import os
+import random
+import signal
 
 import numpy as np
 import paddle
@@ -13,9 +16,11 @@ from ofa_bert.distill.teacher import ModelTeacher, NoTeacher
 from ofa_bert.errors import InputError
 from ofa_bert.extraction import extract
 from ofa_bert.metrics_log import MetricsLog
+from ofa_bert.nn.dropout import reseed
 from ofa_bert.optimizer import make_optimizer
+from ofa_bert.stopping import Stopped
 from ofa_bert.subnet import full_subnet, resolve_widths
-from ofa_bert.training import Parts, train, train_step
+from ofa_bert.training import Parts, _seed_of, train, train_step
 from ofa_bert.training_state import model_arrays
 from tests.oracles import adamw, bert_of, log_softmax, softmax, weights_of
 from tests.tiny import randomise, tiny_config, tiny_dataset, tiny_model
@@ -302,12 +307,109 @@ def test_old_checkpoints_go_and_the_best_stays(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["step_2", "step_4", "step_5"]
 
 
-def test_dropout_of_a_step_depends_on_the_seed_and_the_step_alone():
-    def terms(noise):
+def test_a_step_depends_on_the_seed_its_number_and_the_process_alone():
+    """So no generator's state needs to be saved: not paddle's, not NumPy's, not Python's."""
+
+    def terms(noise, rank=0, step=7):
         parts, _ = ofa_parts(tiny_config())
         (batches,) = training_steps(tiny_dataset(6), batch_size=6, seed=0, epoch=0)
         optimizer = make_optimizer(parts.student.model, [], TrainConfig())
         paddle.rand([noise])
-        return train_step(parts, batches, optimizer, TrainConfig(), step=7)
+        np.random.seed(noise)
+        random.seed(noise)
+        reseed(parts.student.model, _seed_of(42, step, rank))
+        parts.student.model.train()
+        subnet = next(iter(parts.student.subnets(step).values()))
+        noisy = parts.student(batches[0], subnet).logits.numpy()
+        return train_step(parts, batches, optimizer, TrainConfig(), step), noisy.tolist()
 
     assert terms(1) == terms(10)
+    assert terms(1)[1] != terms(1, rank=1)[1]
+    assert terms(1) != terms(1, step=8)
+
+
+def test_training_draws_from_no_global_generator():
+    states = random.getstate(), [str(part) for part in np.random.get_state()]
+    parts = finetune_parts()
+    train(parts, tiny_dataset(9), TrainConfig(batch_size=4, max_steps=3), evaluate=scores)
+    assert (random.getstate(), [str(part) for part in np.random.get_state()]) == states
+
+
+class WithProjection(paddle.nn.Layer):
+    """An objective that trains parameters of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.projection = paddle.nn.Linear(12, 12)
+        self.projection.weight.set_value(np.eye(12, dtype="float32"))
+
+    def forward(self, student, teacher, batch, subnet):
+        hidden, target = student.hidden_states[-1], teacher.hidden_states[-1]
+        return {"projected": ((self.projection(hidden) - target) ** 2).mean()}
+
+
+def test_what_an_objective_owns_is_resumed_to_the_same_bits(tmp_path):
+    config = TrainConfig(batch_size=4, max_steps=4, save_steps=2, learning_rate=1e-2)
+
+    def run(folder, stop=False):
+        folder.mkdir(exist_ok=True)
+        parts, _ = ofa_parts(tiny_config())
+        parts = Parts(parts.student, parts.teacher, WithProjection())
+        calls = iter(range(9))
+
+        def evaluate():
+            if stop and next(calls) == 1:
+                raise KeyboardInterrupt
+            return {"all": {"score": 0.5}}
+
+        checkpoints = Checkpoints(folder / "checkpoints")
+        train(parts, tiny_dataset(12), config, evaluate=evaluate, checkpoints=checkpoints)
+        return parts.objective.projection.weight.numpy()
+
+    whole = run(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "parts", stop=True)
+    np.testing.assert_array_equal(run(tmp_path / "parts"), whole)
+    assert np.abs(whole - np.eye(12)).max() > 1e-3
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_step_saves_and_does_not_evaluate(tmp_path, signum):
+    parts = finetune_parts()
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+
+    class Signals(MetricsLog):
+        def add(self, *args):
+            super().add(*args)
+            if self.pending()["steps"] == 2:
+                os.kill(os.getpid(), signum)
+
+    config = TrainConfig(batch_size=4, max_steps=9, save_steps=5)
+    message = rf"stopped by {signum.name}: step 2 is done, all is saved; type the same .* --resume"
+    with pytest.raises(Stopped, match=message):
+        train(
+            parts,
+            tiny_dataset(12),
+            config,
+            evaluate=lambda: pytest.fail("evaluated"),
+            checkpoints=checkpoints,
+            metrics_log=Signals(None),
+        )
+    assert [path.name for path in checkpoints.directory.iterdir()] == ["step_2"]
+
+
+def test_a_step_that_does_not_fit_says_how_large_it_was():
+    parts = finetune_parts()
+
+    class TooLarge:
+        def __call__(self, *args):
+            raise MemoryError
+
+        def named_parameters(self):
+            return []
+
+    rows = tiny_dataset(9)  # one step of three batches, the last the longest
+    expected = rf"taking step 1: a batch of 3 rows of {rows.lengths.max()} tokens does not fit; "
+    config = TrainConfig(batch_size=3, gradient_accumulation_steps=3)
+    with pytest.raises(InputError, match=f"out of memory while {expected}lower --batch_size"):
+        train(Parts(parts.student, NoTeacher(), TooLarge()), rows, config, evaluate=scores)

@@ -80,7 +80,8 @@ def memory_told(batches: Sequence[Batch], doing: str) -> Iterator[None]:
     try:
         yield
     except MemoryError:
-        rows, length = max((batch.input_ids.shape for batch in batches), key=math.prod)
+        shapes = [batch.input_ids.shape for batch in batches]
+        rows, length = max(shapes, key=math.prod, default=(0, 0))
         raise InputError(
             f"out of memory while {doing}: a batch of {rows} rows of {length} tokens does not fit; "
             "lower --batch_size (and raise --gradient_accumulation_steps as much) or "

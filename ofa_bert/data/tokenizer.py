@@ -13,7 +13,7 @@ import numpy as np
 from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors
 from tokenizers import Tokenizer as Backend
 
-from ofa_bert.checkpoint.files import parse_json, read_json, read_small, reason
+from ofa_bert.checkpoint.files import parse_json, read_json, read_small, reason, replacing
 from ofa_bert.checkpoint.hub import fetch_vocab, is_hub_name
 from ofa_bert.data.ragged import Ragged
 from ofa_bert.errors import InputError
@@ -166,7 +166,8 @@ class Tokenizer:
             (TOKENIZER_FILE, self._backend.to_str()),
             (CONFIG_FILE, json.dumps(config, indent=2) + "\n"),
         ]:
-            (directory / name).write_bytes(content.encode())
+            with replacing(directory / name) as temporary:
+                temporary.write_bytes(content.encode())
 
     @property
     def vocab(self) -> dict[str, int]:

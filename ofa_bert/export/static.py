@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import paddle
@@ -11,9 +15,11 @@ from ofa_bert.checkpoint.files import write_json
 from ofa_bert.config import require
 from ofa_bert.data.tokenizer import Tokenizer
 from ofa_bert.deploy import DEPLOY_FILE, GRAPH_FILE, INPUT_NAMES, PARAMS_FILE, DeployInfo
+from ofa_bert.errors import InputError
 from ofa_bert.export.network import LogitsNetwork
 from ofa_bert.export.staging import STATIC, staged
 from ofa_bert.nn.bert import BertForSequenceClassification
+from ofa_bert.places import scratch_directory
 
 # It branches on plain numbers only, so tracing it is enough; paddle would rewrite its source.
 paddle.jit.ignore_module([ofa_bert.export.network])
@@ -59,6 +65,7 @@ def write_static(
     """Write the files of ``export_static`` one by one into an existing directory."""
     check_max_seq_length(max_seq_length, model.config.max_position_embeddings)
     _save_graph(model, directory)
+    _check_whole(model, directory)
     tokenizer.save(directory)
     file_bytes = {name: (directory / name).stat().st_size for name in (GRAPH_FILE, PARAMS_FILE)}
     info = DeployInfo.from_config(model.config, max_seq_length, file_bytes)
@@ -80,7 +87,40 @@ def _save_graph(model: BertForSequenceClassification, directory: Path) -> None:
     network.eval()
     specs = [paddle.static.InputSpec([None, None], "int64", name) for name in INPUT_NAMES]
     try:
-        paddle.jit.save(network, str(directory / Path(GRAPH_FILE).stem), input_spec=specs)
+        with _home_in_the_cache():
+            paddle.jit.save(network, str(directory / Path(GRAPH_FILE).stem), input_spec=specs)
     finally:
         if was_training:
             model.train()
+
+
+def _check_whole(model: BertForSequenceClassification, directory: Path) -> None:
+    """Raise ``InputError`` if files are cut short: paddle fills a disk without a word."""
+    least = sum(4 * parameter.size for parameter in model.parameters())
+    found = (directory / PARAMS_FILE).stat().st_size
+    try:
+        json.loads((directory / GRAPH_FILE).read_bytes())
+    except ValueError:
+        found = 0
+    if found < least:
+        raise InputError(
+            f"static graph cannot be written whole to {directory}: paddle wrote only a part; "
+            "make room on the disk"
+        )
+
+
+@contextmanager
+def _home_in_the_cache() -> Iterator[None]:
+    """Keep paddle from writing the source it traces below the user's home, which it names itself.
+
+    A home that is read-only would fail the export.
+    """
+    home = os.environ.get("HOME")
+    with scratch_directory("trace") as scratch:
+        os.environ["HOME"] = str(scratch)
+        try:
+            yield
+        finally:
+            del os.environ["HOME"]
+            if home is not None:
+                os.environ["HOME"] = home

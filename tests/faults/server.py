@@ -75,13 +75,21 @@ def is_change(event: str, args: tuple) -> bool:
     return bool(args[2] & WRITES) if event == "open" else event in CHANGES
 
 
+def place_of(event: str, args: tuple) -> str:
+    """Give the path that an audit event is about, which may be told from an open directory."""
+    where = {"os.remove": 1, "os.rmdir": 1, "os.mkdir": 2, "os.rename": 2, "os.link": 2}.get(event)
+    if where is None or args[where] == -1:
+        return str(args[0])
+    return os.path.join(os.readlink(f"/proc/self/fd/{args[where]}"), str(args[0]))
+
+
 def at_change(folder: str, number: int, action) -> None:
     """Do something just before the run's ``number``-th change below ``folder``, from 1."""
     count = 0
 
     def watch(event, args):
         nonlocal count
-        if is_change(event, args) and str(args[0]).startswith(folder):
+        if is_change(event, args) and place_of(event, args).startswith(folder):
             count += 1
             if count == number:
                 action(event)
@@ -111,7 +119,7 @@ def note_changes(where: list) -> None:
 
     def watch(event, args):
         if is_change(event, args):
-            os.write(notes, f"{args[0]}\n".encode())
+            os.write(notes, f"{place_of(event, args)}\n".encode())
 
     sys.addaudithook(watch)
 
@@ -123,6 +131,9 @@ def largest_file(size: int) -> None:
 
 def more_memory(size: int) -> None:
     """Let the process take no more than ``size`` bytes above what it holds."""
+    import paddle
+
+    paddle.ones([2, 2]) @ paddle.ones([2, 2])  # paddle maps its math library at the first product
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + size
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

@@ -10,6 +10,7 @@ import pytest
 
 from tests.faults.scene import COMMANDS
 
+SHORT = [("finetune", 3), ("run_glue_ofa", 1), ("export", 1)]
 LONG = 25
 """Tries of each of the two kinds of moment: 50 for each command."""
 

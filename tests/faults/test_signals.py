@@ -6,6 +6,8 @@ import signal
 
 import pytest
 
+HOW_TO_CONTINUE = " is done, all is saved; type the same command with --resume to continue"
+
 
 def stop_and_resume(scene, check_after, command, output, signum):
     run = scene.server.start(command, scene.argv(command, output))
