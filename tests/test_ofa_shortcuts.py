@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -184,3 +186,35 @@ def test_ties_by_hand_are_not_traced():
         RunConfig(same_search_space=[["left", "right"]], skip_layers=["middle"]),
     )
     assert list(ofa.ofa_layers) == ["left", "early"]
+
+
+def test_a_network_with_synchronised_norms_is_traced():
+    ofa = OFA(Convert(supernet(expand_ratio=[0.5, 1.0])).convert(Residual(nn.SyncBatchNorm)))
+    assert ofa(IMAGES).shape == [2, 5]
+    assert "expand" in ofa.ofa_layers
+
+
+def test_the_example_of_the_document_runs():
+    document = Path(__file__).parent.parent / "docs" / "ofa.md"
+    code = document.read_text(encoding="utf-8").split("```python")[1].split("```")[0]
+    np.random.seed(0)
+    net = nn.Sequential(
+        nn.Conv2D(1, 4, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2D(4, 8, 1),
+        nn.Flatten(),
+        nn.Linear(128, 2),
+    )
+    batch = (paddle.to_tensor(draw(4, 1, 4, 4)), paddle.to_tensor([0, 1, 1, 0]))
+    names = {
+        "net": net,
+        "batches": [batch],
+        "criterion": nn.CrossEntropyLoss(),
+        "optimizer": paddle.optimizer.SGD(0.01, parameters=net.parameters()),
+        "accuracy": lambda ofa: (ofa(batch[0]).argmax(-1) == batch[1]).sum().item() / 4,
+        "spec": paddle.static.InputSpec([1, 1, 4, 4], "float32"),
+    }
+    exec(code, names)
+    assert 0 <= names["score"] <= 1
+    assert names["small"](batch[0]).shape == [4, 2]
+    assert names["ofa"].task == ["kernel_size", "width"]
