@@ -78,8 +78,8 @@ class SearchSpace:
             }
         for group in self.groups:
             self._agree(group, given, full)
-        if DEPTH in given or self.depths:
-            full[DEPTH] = given.get(DEPTH, self.depths[-1] if self.depths else None)
+        if self.depths:
+            full[DEPTH] = given.get(DEPTH, self.depths[-1])
         return full
 
     def sizes(self, config: Config) -> dict[nn.Layer, dict[str, Any]]:
@@ -172,9 +172,10 @@ class SearchSpace:
     def _checked_depth(self, depth: Any) -> Any:
         depth = _plain(depth)
         require(
-            depth in self.depths or (not self.depths and depth is not None),
-            f"depth must be one of {list(self.depths)}; got {depth}",
+            bool(self.depths),
+            "this network's depth is not elastic; give RunConfig elastic_depth, e.g. [2, 3, 4]",
         )
+        require(depth in self.depths, f"depth must be one of {list(self.depths)}; got {depth}")
         return depth
 
     def _checked_size(self, name: str, key: str, size: Any) -> Any:

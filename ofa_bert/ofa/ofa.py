@@ -16,13 +16,20 @@ from ofa_bert.errors import InputError, nearest
 from ofa_bert.ofa import schedule
 from ofa_bert.ofa.active import running
 from ofa_bert.ofa.choices import DEPTH, Config, SearchSpace, space_of, tie
-from ofa_bert.ofa.export import AtDepth, cut_in_place, export_arguments, plain_copy
+from ofa_bert.ofa.export import (
+    AtDepth,
+    cut_in_place,
+    elastic_names,
+    export_arguments,
+    plain_copy,
+)
 from ofa_bert.ofa.inputs import (
     as_arguments,
     bound_arguments,
     build_input,
     check_takes_depth,
 )
+from ofa_bert.ofa.layers_base import BaseBlock
 from ofa_bert.ofa.mapping import mapped_loss, mapping_ops
 from ofa_bert.ofa.outputs import bare, evaluating, outputs_of
 from ofa_bert.ofa.settings import DistillConfig, RunConfig
@@ -64,6 +71,11 @@ class OFA(nn.Layer):
         self.model = model
         self.run_config, self.distill_config = run, distill_config
         self.train_full = train_full
+        require(
+            any(isinstance(layer, BaseBlock) for layer in model.sublayers()),
+            f"{type(bare(model)).__name__} has no elastic layer; convert it first: "
+            "Convert(supernet(expand_ratio=[0.5, 1.0])).convert(model)",
+        )
         space = space_of(bare(model), run.elastic_depth, run.ofa_layers, run.skip_layers or ())
         groups = run.same_search_space or ()
         _check_names(groups, space)
@@ -218,7 +230,7 @@ class OFA(nn.Layer):
             What the network returns; with a teacher, that and what the teacher returns.
         """
         generator = copy.deepcopy(self._generator)
-        draws = self._net_config is None
+        draws = self._net_config is None and self.training and not self.train_full
         space = self._space
         if draws and not self._is_traced:
             space = self._traced_space(inputs, kwargs)
@@ -328,8 +340,12 @@ class OFA(nn.Layer):
         sizes = self._space.sizes(config)
         plain = plain_copy(bare(self.model), sizes, inputs, {**call, **at_depth})
         if asked.origin_model is not None:
-            origin = bare(asked.origin_model)
-            plain = cut_in_place(origin, plain, load_weights=asked.load_weights_from_supernet)
+            plain = cut_in_place(
+                bare(asked.origin_model),
+                plain,
+                elastic_names(bare(self.model)),
+                load_weights=asked.load_weights_from_supernet,
+            )
         return AtDepth(plain, config[DEPTH]) if at_depth else plain
 
     # Configurations as lists of numbers, for searches from elsewhere
