@@ -137,7 +137,8 @@ def cut_to(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     A kernel that is smaller gets zeros around it.
     """
     cut = np.zeros(shape, array.dtype)
-    ours, theirs = [slice(size) for size in shape[:2]], [slice(size) for size in shape[:2]]
+    both = [slice(min(sizes)) for sizes in zip(shape[:2], array.shape[:2], strict=True)]
+    ours, theirs = [*both], [*both]
     for size, whole in zip(shape[2:], array.shape[2:], strict=True):
         ring = abs(size - whole) // 2
         ours.append(slice(ring, ring + whole) if whole < size else slice(None))

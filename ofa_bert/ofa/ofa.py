@@ -15,7 +15,7 @@ from ofa_bert.config import require
 from ofa_bert.errors import InputError, nearest
 from ofa_bert.ofa import schedule
 from ofa_bert.ofa.active import running
-from ofa_bert.ofa.choices import DEPTH, Config, SearchSpace, space_of, tie
+from ofa_bert.ofa.choices import DEPTH, Config, SearchSpace
 from ofa_bert.ofa.export import (
     AtDepth,
     cut_in_place,
@@ -34,6 +34,7 @@ from ofa_bert.ofa.mapping import mapped_loss, mapping_ops
 from ofa_bert.ofa.outputs import bare, evaluating, outputs_of
 from ofa_bert.ofa.settings import DistillConfig, RunConfig
 from ofa_bert.ofa.teacher import Teacher, load_teacher
+from ofa_bert.ofa.ties import space_of, tie
 from ofa_bert.ofa.tokens import Tokens, decode, tokens_of
 
 
