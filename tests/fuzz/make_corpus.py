@@ -97,7 +97,7 @@ def hostile() -> dict[str, dict[str, bytes]]:
         "pdparams": {
             "claims_terabytes": b"\x80\x04\x8e" + struct.pack("<Q", 1 << 40) + b"x.",
             "calls": b"\x80\x02cposix\nsystem\nU\x02ls\x85R.",
-            "deep": b"\x80\x04" + b"]" * 5000 + b"a" * 4999 + b".",
+            "deep": b"\x80\x04" + b"]" * 50 + b"a" * 49 + b".",
         },
         "safetensors": {"claims_terabytes": claim},
         "model_config": {
@@ -109,7 +109,7 @@ def hostile() -> dict[str, dict[str, bytes]]:
         "tokenizer": {"deep": b'{"model": ' + deep},
         "yaml": {
             "aliases": bomb,
-            "deep": deep,
+            "deep": b"[" * 40,
             "merge": b"a: &a {b: 1}\nc: {<<: [*a, *a]}\n",
             "object": b"seed: !!python/object/apply:os.system [ls]\n",
             "month_13": b"seed: 2020-13-01\n",
