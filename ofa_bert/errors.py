@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from ofa_bert.safe_text import one_line
+
 MAX_NAMES, MAX_NAME = 100, 80
 """Most names of a message, and most characters of each: a file may hold millions."""
 
@@ -29,9 +31,8 @@ def closest(name: str, known: Iterable[str]) -> str | None:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Say which of ``known`` was probably meant by ``name``, as the tail of an error message."""
-    names = sorted(str(known_name) for known_name in known)
-    match = closest(name[:MAX_NAME], [known_name[:MAX_NAME] for known_name in names[:MAX_NAMES]])
+    names = sorted(one_line(str(candidate), MAX_NAME) for candidate in known)
+    match = closest(name[:MAX_NAME], names[:MAX_NAMES])
     hint = f"did you mean {match!r}? " if match else ""
     more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-    shown = ", ".join(known_name[:MAX_NAME] for known_name in names[:MAX_NAMES])
-    return f"{hint}known: {shown}{more}"
+    return f"{hint}known: {', '.join(names[:MAX_NAMES])}{more}"

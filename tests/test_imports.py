@@ -18,7 +18,8 @@ SCRIPTS = ("run_glue_ofa", "export_model")
 # A module may import from rows above its own, and from its own room. A room is a package; an entry
 # of more words wins over its package's.
 ROWS = (
-    ("errors", "safe_text"),
+    ("safe_text",),
+    ("errors",),
     ("settings_file", "durable", "fingerprint", "places", "run_lock", "stopping"),
     ("runtime", "config", "arguments", "scores", "metrics", "metrics_log", "distributed"),
     ("__init__",),  # the version, and public names, which it imports when they are asked for

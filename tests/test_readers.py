@@ -205,3 +205,11 @@ def test_the_real_chinese_files_without_header_are_read():
     assert len(read_examples(path, columns, labels=("negative", "positive"))) == 9600
     labelled = shared("data/chnsenticorp/test.labeled.tsv")
     assert len(read_examples(labelled, Columns(("text_a",), "label"), labels=("0", "1"))) == 1200
+
+
+def test_names_of_columns_move_no_cursor_and_are_few(tmp_path):
+    path = write(tmp_path, "a.tsv", "\t".join(["\x1b[2J", "x" * 10**6, *map(str, range(500))]))
+    with pytest.raises(InputError, match=r"known: .*and 402 more; name columns with") as caught:
+        read_examples(path, SINGLE)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 2000

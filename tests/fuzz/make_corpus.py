@@ -50,6 +50,15 @@ def seeds() -> dict[str, dict[str, bytes]]:
             "graph": small_graph((folder / "static" / "model.json").read_bytes()),
             "torch": archive(folder / "a.bin", storage, {"0": bytes(12)}).read_bytes(),
         }
+    run = {
+        "command": "finetune",
+        "settings": {"model_name_or_path": "m", "output_dir": "o", "text_columns": ["a", "b"]},
+        "started_in": "/",
+        "environment": {"python": "3.11"},
+        "inputs": {"train.tsv": "0"},
+        "weights_sha256": "0",
+    }
+    described = b"\x08\x05\x10\x02\x10\x03"  # float32 [2, 3]
     good: dict[str, bytes] = {
         "tsv": b"text\tlabel\nw1 w2\tgood\nw3\tbad\n",
         "csv": b'text,label\n"w1, ""w2""\nw3",good\nw3,bad\n',
@@ -62,6 +71,8 @@ def seeds() -> dict[str, dict[str, bytes]]:
         "supernet": json.dumps(supernet).encode(),
         "deploy": json.dumps(DeployInfo.from_config(config, 16, {}).to_dict()).encode(),
         "results": json.dumps({"widths": [row]}).encode(),
+        "rerun": json.dumps(run).encode(),
+        "params": struct.pack("<IQIi", 0, 0, 0, 6) + described + bytes(24),
         "yaml": b"batch_size: 3\nwidth_mult_list: [1.0, 5/6]\nseed: 7\n",
         "settings": b"max_seq_length: 16\ntext_columns:\n- text\ntrain_file: null\n",
         "cache": zipped.getvalue(),
@@ -86,7 +97,7 @@ def hostile() -> dict[str, dict[str, bytes]]:
         "pdparams": {
             "claims_terabytes": b"\x80\x04\x8e" + struct.pack("<Q", 1 << 40) + b"x.",
             "calls": b"\x80\x02cposix\nsystem\nU\x02ls\x85R.",
-            "deep": b"\x80\x04" + b"]" * 5000 + b"a" * 4999 + b".",
+            "deep": b"\x80\x04" + b"]" * 50 + b"a" * 49 + b".",
         },
         "safetensors": {"claims_terabytes": claim},
         "model_config": {
@@ -98,7 +109,7 @@ def hostile() -> dict[str, dict[str, bytes]]:
         "tokenizer": {"deep": b'{"model": ' + deep},
         "yaml": {
             "aliases": bomb,
-            "deep": deep,
+            "deep": b"[" * 40,
             "merge": b"a: &a {b: 1}\nc: {<<: [*a, *a]}\n",
             "object": b"seed: !!python/object/apply:os.system [ls]\n",
             "month_13": b"seed: 2020-13-01\n",

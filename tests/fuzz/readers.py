@@ -23,6 +23,7 @@ from ofa_bert.checkpoint.model_config import read_model_config  # noqa: E402
 from ofa_bert.checkpoint.save import save_model  # noqa: E402
 from ofa_bert.checkpoint.weights import read_weights  # noqa: E402
 from ofa_bert.commands.predict import chunks  # noqa: E402
+from ofa_bert.commands.rerun import read_run  # noqa: E402
 from ofa_bert.config import DataConfig, SupernetConfig, TrainConfig  # noqa: E402
 from ofa_bert.data.cache import _read as read_cache  # noqa: E402
 from ofa_bert.data.dataset import load_task  # noqa: E402
@@ -31,7 +32,7 @@ from ofa_bert.deploy import DeployInfo  # noqa: E402
 from ofa_bert.errors import InputError  # noqa: E402
 from ofa_bert.export.source import card_facts  # noqa: E402
 from ofa_bert.run_folder import data_settings  # noqa: E402
-from ofa_bert.safe_graph import check_graph  # noqa: E402
+from ofa_bert.safe_graph import check_graph, check_params  # noqa: E402
 from ofa_bert.supernet import load_supernet  # noqa: E402
 from tests.tiny import tiny_config, tiny_model, tiny_tokenizer  # noqa: E402
 
@@ -130,6 +131,14 @@ def _graph(data: bytes, folder: Path) -> None:
     check_graph(_write(folder, "model.json", data), DeployInfo.from_config(config, 16, {}))
 
 
+def _params(data: bytes, folder: Path) -> None:
+    check_params(_write(folder, "model.pdiparams", data))
+
+
+def _rerun(data: bytes, folder: Path) -> None:
+    read_run(_write(folder, "results.json", data))
+
+
 def _results(data: bytes, folder: Path) -> None:
     _write(folder, "results.json", data)
     card_facts(folder, 0.5)
@@ -169,7 +178,9 @@ READERS: dict[str, Callable[[bytes, Path], None]] = {
     "supernet": _supernet,
     "deploy": _deploy,
     "graph": _graph,
+    "params": _params,
     "results": _results,
+    "rerun": _rerun,
     "yaml": _yaml,
     "settings": _settings,
     "cache": _cache,
