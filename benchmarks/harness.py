@@ -169,6 +169,19 @@ def time_runs(function: Callable[[], Any], runs: int, warmup: int = 1) -> list[f
     return seconds
 
 
+def time_in_turns(
+    functions: Mapping[str, Callable[[], Any]], runs: int, warmup: int = 1
+) -> dict[str, list[float]]:
+    """Time functions of this process in turn, A B A B, in seconds; see ``time_runs``."""
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for run in range(warmup + runs):
+        for name, function in functions.items():
+            (taken,) = time_runs(function, runs=1, warmup=0)
+            if run >= warmup:
+                seconds[name].append(taken)
+    return seconds
+
+
 def summary(seconds: Sequence[float], unit: str = "s") -> Row:
     """Give median, min and number of runs, in ``s`` or ``ms``, as columns of a table."""
     factor = {"s": 1.0, "ms": 1e3}[unit]
