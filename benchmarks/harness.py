@@ -124,6 +124,14 @@ def machine(*packages: str) -> Row:
     }
 
 
+def busy_note() -> list[str]:
+    """Give a note for the run that just ended if other programs ran beside it, else nothing."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load <= cores + 0.5:
+        return []
+    return [f"Other programs ran beside it: a load of {load:.1f} on {cores} cores at its end."]
+
+
 def cpu_model(path: Path = Path("/proc/cpuinfo")) -> str:
     """Name the processor and those of its instructions that matter here."""
     try:

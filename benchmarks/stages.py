@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
         },
         rows=rows,
         machine=harness.machine("tokenizers", "paddlenlp"),
-        notes=left_out,
+        notes=[*left_out, *harness.busy_note()],
     )
     harness.report(result, options.output)
 
