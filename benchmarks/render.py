@@ -1,7 +1,4 @@
-"""Put the runs of benchmarks/results into benchmarks/README.md, between its marks.
-
-python -m benchmarks.render
-"""
+"""Put the runs of benchmarks/results into benchmarks/README.md, between its marks."""
 
 from __future__ import annotations
 

@@ -86,7 +86,9 @@ def points(axis: str, base: Work, steps: int) -> list[Row]:
         for value, taken, peak in zip(values, seconds, memory, strict=True)
     ]
     rows[-1]["exponent"] = exponent(values, medians)
-    rows[-1]["memory exponent"] = exponent(values, [peak - idle for peak in memory])
+    above_idle = [peak - idle for peak in memory]
+    # Steps as small as a test's hold no more than the idle process.
+    rows[-1]["memory exponent"] = exponent(values, above_idle) if min(above_idle) > 0 else None
     return rows
 
 
