@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all fuzz faults lint lock audit results clean
+.PHONY: demo test test-all fuzz faults lint lock audit results bench clean
 
 demo: .venv/.installed
 	$(BIN)/python -m ofa_bert demo --output_dir out/demo --overwrite_output_dir
@@ -27,6 +27,16 @@ fuzz: .venv/.installed
 # The tables of docs/results.md; see benchmarks/real_data.sh for what it needs.
 results: .venv/.installed
 	benchmarks/real_data.sh
+
+# The tables of benchmarks/README.md, in under 20 minutes on 2 quiet cores.
+bench: .venv/.installed
+	$(BIN)/python -m benchmarks.inference
+	$(BIN)/python -m benchmarks.inference --model bert-base --shapes 8x128 --widths 1.0 1/2
+	$(BIN)/python -m benchmarks.stages
+	$(BIN)/python -m benchmarks.scaling
+	$(BIN)/python -m benchmarks.tries
+	$(BIN)/python -m benchmarks.train_step --rounds 2
+	$(BIN)/python -m benchmarks.render
 
 lint: .venv/.installed
 	$(BIN)/ruff check .

@@ -124,6 +124,14 @@ def machine(*packages: str) -> Row:
     }
 
 
+def busy_note() -> list[str]:
+    """Give a note for the run that just ended if other programs ran beside it, else nothing."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load <= cores + 0.5:
+        return []
+    return [f"Other programs ran beside it: a load of {load:.1f} on {cores} cores at its end."]
+
+
 def cpu_model(path: Path = Path("/proc/cpuinfo")) -> str:
     """Name the processor and those of its instructions that matter here."""
     try:
@@ -166,6 +174,19 @@ def time_runs(function: Callable[[], Any], runs: int, warmup: int = 1) -> list[f
         function()
         if run >= warmup:
             seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+def time_in_turns(
+    functions: Mapping[str, Callable[[], Any]], runs: int, warmup: int = 1
+) -> dict[str, list[float]]:
+    """Time functions of this process in turn, A B A B, in seconds; see ``time_runs``."""
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for run in range(warmup + runs):
+        for name, function in functions.items():
+            (taken,) = time_runs(function, runs=1, warmup=0)
+            if run >= warmup:
+                seconds[name].append(taken)
     return seconds
 
 

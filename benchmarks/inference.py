@@ -43,6 +43,7 @@ def main(argv: list[str] | None = None) -> None:
             sub_model = ofa.extract(model, subnet)
             write_files(sub_model, directory, left_out)
             rows += time_width(sub_model, width, directory, options, left_out)
+    missing = [f"Left out: {name} ({why})." for name, why in sorted(left_out.items())]
     result = harness.Result(
         benchmark=f"inference_{options.model.replace('-', '_')}",
         settings={
@@ -53,7 +54,7 @@ def main(argv: list[str] | None = None) -> None:
         },
         rows=rows,
         machine=harness.machine("onnxruntime", "paddle2onnx"),
-        notes=[f"Left out: {name} ({why})." for name, why in sorted(left_out.items())],
+        notes=[*missing, *harness.busy_note()],
     )
     harness.report(result, options.output)
 
@@ -65,7 +66,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--widths", nargs="+", type=parse_width, default=[1.0, 2 / 3, 1 / 2])
     parser.add_argument("--shapes", nargs="+", type=parse_shape, default=SHAPES)
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=list(ENGINES))
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each engine")
+    parser.add_argument("--rounds", type=int, default=2, help="turns of each engine")
     parser.add_argument("--seconds", type=float, default=0.5, help="about how long a turn is")
     parser.add_argument(
         "--peer_python",

@@ -18,7 +18,8 @@ from ofa_bert.nn.bert import init_weights  # noqa: E402
 SIZES = {"minilm": (6, 384, 12), "bert-base": (12, 768, 12), "tiny": (2, 48, 6)}
 """Layers, hidden size and heads of each network."""
 MODELS = tuple(SIZES)
-MINILM = Path(os.environ.get("SHARED", ROOT.parent / "shared")) / "models" / "all-MiniLM-L6-v2"
+SHARED = Path(os.environ.get("SHARED", ROOT.parent / "shared"))
+MINILM = SHARED / "models" / "all-MiniLM-L6-v2"
 
 
 def random_config(name: str) -> ofa.ModelConfig:

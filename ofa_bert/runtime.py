@@ -78,6 +78,11 @@ def mkl_kernels(text: str) -> str | None:
     return "5" if {"avx2", "fma"} <= flags else None
 
 
+def mkl_is_fast() -> bool:
+    """Whether MKL takes fast kernels here: it was told to, or chooses well by itself."""
+    return "MKL_DEBUG_CPU_TYPE" in os.environ or mkl_kernels(cpuinfo()) is None
+
+
 def describe() -> str:
     """Say in one line which threads and kernels are in force."""
     threads = os.environ.get("MKL_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS") or "1"

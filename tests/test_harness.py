@@ -88,6 +88,19 @@ def test_warm_ups_are_not_timed(monkeypatch):
     assert harness.time_runs(work, runs=2, warmup=2) == [2.0, 3.0]
 
 
+def test_functions_take_turns(monkeypatch):
+    clock, calls = [0.0], []
+    monkeypatch.setattr("benchmarks.harness.time.perf_counter", lambda: clock[0])
+
+    def work(name, seconds):
+        clock[0] += seconds
+        calls.append(name)
+
+    functions = {"a": lambda: work("a", 2.0), "b": lambda: work("b", 3.0)}
+    assert harness.time_in_turns(functions, runs=2) == {"a": [2.0, 2.0], "b": [3.0, 3.0]}
+    assert "".join(calls) == "ababab"
+
+
 def test_the_processor_and_the_flags_that_matter(tmp_path):
     path = tmp_path / "cpuinfo"
     path.write_text("model name\t: Abacus 2\nflags\t\t: fpu avx2 fma sse\n\nmodel name\t: last\n")

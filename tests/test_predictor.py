@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from ofa_bert import predictor as predictor_module
+from ofa_bert import runtime
 from ofa_bert.errors import InputError
 from ofa_bert.export.latency import measure_latencies, measure_latency_ms
 from ofa_bert.export.static import export_static
-from ofa_bert.predictor import Predictor, batches_by_length, default_threads
+from ofa_bert.predictor import Predictor, Way, batches_by_length, default_threads, fastest_way
 from tests.tiny import tiny_batch, tiny_config, tiny_model, tiny_tokenizer
 
 import paddle  # isort: skip
@@ -200,25 +201,55 @@ def test_threads_come_from_the_environment_or_the_cores(monkeypatch):
     assert default_threads() == 5
 
 
-def test_short_and_long_batches_agree(directory):
+MKL, KEPT, FREED = Way(False, True), Way(True, True), Way(True, False)
+
+
+@pytest.mark.parametrize(
+    ("num_ids", "precision", "mkl_is_fast", "way"),
+    [
+        (64, "fp32", True, MKL),
+        (64, "fp32", False, KEPT),
+        (64, "bf16", True, KEPT),
+        (65, "fp32", True, KEPT),
+        (128, "fp32", True, KEPT),
+        (129, "fp32", True, FREED),
+    ],
+)
+def test_small_batches_are_run_another_way(monkeypatch, num_ids, precision, mkl_is_fast, way):
+    monkeypatch.setattr(predictor_module, "mkl_is_fast", lambda: mkl_is_fast)
+    assert fastest_way(num_ids, precision) == way
+
+
+def test_mkl_is_fast_where_it_was_told_its_kernels_or_chooses_well(monkeypatch):
+    amd = "vendor_id\t: AuthenticAMD\nflags\t\t: fpu avx2 fma\n"
+    monkeypatch.setattr(runtime, "cpuinfo", lambda: amd)
+    monkeypatch.setenv("MKL_DEBUG_CPU_TYPE", "5")
+    assert runtime.mkl_is_fast()
+    monkeypatch.delenv("MKL_DEBUG_CPU_TYPE")
+    assert not runtime.mkl_is_fast()
+    monkeypatch.setattr(runtime, "cpuinfo", lambda: amd.replace("AuthenticAMD", "Other"))
+    assert runtime.mkl_is_fast()
+
+
+def test_all_ways_give_the_same_answers(directory, monkeypatch):
+    monkeypatch.setattr(predictor_module, "mkl_is_fast", lambda: True)
     predictor = Predictor(directory)
     flag = paddle.get_flags(predictor_module.FREE_BUFFERS_FLAG)
     batch = tiny_batch(batch=20, seq_len=9)
-    together = predictor.logits(batch["input_ids"], batch["token_type_ids"])
-    assert list(predictor._executors) == [False]
+    expected = predictor.logits(batch["input_ids"], batch["token_type_ids"])
     for _ in range(2):
-        for row, expected in enumerate(together):
-            ids = (batch[name][row : row + 1] for name in ("input_ids", "token_type_ids"))
-            np.testing.assert_allclose(predictor.logits(*ids)[0], expected, rtol=1e-5, atol=1e-5)
-    assert list(predictor._executors) == [False, True]
+        for rows in (1, 10):
+            ids = (batch[name][:rows] for name in ("input_ids", "token_type_ids"))
+            found = predictor.logits(*ids)
+            np.testing.assert_allclose(found, expected[:rows], rtol=1e-5, atol=1e-5)
+    assert list(predictor._executors) == [FREED, MKL, KEPT]
     assert paddle.get_flags(predictor_module.FREE_BUFFERS_FLAG) == flag
 
 
-@pytest.mark.parametrize(("count", "keeps_buffers"), [(1, True), (33, False)])
-def test_one_executor_does_for_all_batches_of_a_call(directory, count, keeps_buffers):
+def test_one_way_does_for_all_batches_of_a_call(directory):
     predictor = Predictor(directory)
-    predictor.predict(["w1 w2 w3"] * count)
-    assert list(predictor._executors) == [keeps_buffers]
+    predictor.predict(["w1 w2 w3"] * 33)
+    assert list(predictor._executors) == [FREED]
 
 
 class FakePredictor:
