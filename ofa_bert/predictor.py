@@ -119,14 +119,13 @@ class Predictor:
             return []
         encoded = self.tokenizer.encode(texts, text_pairs, self.info.max_seq_length)
         answers: list[Prediction | None] = [None] * len(texts)
-        executor = None
+        way = None
         for rows in batches_by_length([len(ids) for ids in encoded.input_ids], batch_size):
             input_ids = self._pad([encoded.input_ids[row] for row in rows], self.info.pad_token_id)
             token_type_ids = self._pad([encoded.token_type_ids[row] for row in rows], 0)
-            self._check_ids(input_ids, token_type_ids)
             # The first batch is the largest: its executor does for the shorter ones after it.
-            executor = executor or self._executor(input_ids.size)
-            logits = executor.run(input_ids, token_type_ids)
+            way = way or fastest_way(input_ids.size, self._precision)
+            logits = self._run(way, input_ids, token_type_ids)
             for row, row_logits in zip(rows, logits, strict=True):
                 answers[row] = self._answer(row_logits)
         return [answer for answer in answers if answer is not None]
@@ -146,9 +145,14 @@ class Predictor:
                 of range, or the graph gives no logits of its labels.
         """
         input_ids, token_type_ids = np.asarray(input_ids), np.asarray(token_type_ids)
+        way = fastest_way(input_ids.size, self._precision)
+        return self._run(way, input_ids, token_type_ids)
+
+    def _run(self, way: Way, input_ids: np.ndarray, token_type_ids: np.ndarray) -> np.ndarray:
+        """Check ids, run them, and check what comes out."""
         self._check_ids(input_ids, token_type_ids)
         try:
-            logits = self._executor(input_ids.size).run(input_ids, token_type_ids)
+            logits = self._executor(way).run(input_ids, token_type_ids)
         except (RuntimeError, ValueError, MemoryError) as error:
             raise InputError(
                 f"the static graph cannot be run: {reason(error)}; {EXPORT_HINT}"
@@ -161,9 +165,8 @@ class Predictor:
         )
         return logits
 
-    def _executor(self, num_ids: int) -> _Executor:
-        """Give what runs batches of that size."""
-        way = fastest_way(num_ids, self._precision)
+    def _executor(self, way: Way) -> _Executor:
+        """Give what runs batches that way."""
         if way not in self._executors:
             graph = self._unused if way.onednn else None
             self._unused = None

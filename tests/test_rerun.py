@@ -39,9 +39,12 @@ def comparable(folder):
         results.pop(name)
     settings = yaml.safe_load(found.pop("train_config.yaml"))
     settings.pop("output_dir")
+    start = json.loads(found.pop("run.json"))
+    start["settings"].pop("output_dir")
     return {
         **found,
         "settings": settings,
+        "start": start,
         "results": {k: v for k, v in results.items() if k not in MEASURED} | {"widths": widths},
         "metrics": [{k: v for k, v in line.items() if k not in TIMED} for line in lines],
     }
