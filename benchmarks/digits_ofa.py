@@ -101,34 +101,37 @@ def accuracy(network, data) -> float:
     return (logits.argmax(-1) == labels).astype("float32").mean().item()
 
 
-def decaying_adam(network, rate, epochs, num_images):
-    """Give an optimizer whose rate falls to 0 over the epochs."""
-    steps = epochs * -(-num_images // BATCH_SIZE)
-    schedule = paddle.optimizer.lr.PolynomialDecay(rate, steps, end_lr=0.0)
-    return paddle.optimizer.AdamW(schedule, parameters=network.parameters(), weight_decay=1e-2)
+class DecayingAdam:
+    """AdamW whose learning rate falls to 0 over the epochs."""
 
+    def __init__(self, network, rate, epochs, data) -> None:
+        steps = epochs * -(-len(data[1]) // BATCH_SIZE)
+        self.rate = paddle.optimizer.lr.PolynomialDecay(rate, steps, end_lr=0.0)
+        parameters = network.parameters()
+        self.optimizer = paddle.optimizer.AdamW(self.rate, parameters=parameters, weight_decay=1e-2)
 
-def step(optimizer) -> None:
-    """Move the weights, and the learning rate."""
-    optimizer.step()
-    optimizer.clear_grad()
-    optimizer._learning_rate.step()
+    def step(self) -> None:
+        """Move the weights, then the learning rate."""
+        self.optimizer.step()
+        self.optimizer.clear_grad()
+        self.rate.step()
 
 
 def train_full(network, data, generator) -> None:
     """Train the network as it is, on the labels."""
-    optimizer = decaying_adam(network, 2e-3, FULL_EPOCHS, len(data[1]))
+    optimizer = DecayingAdam(network, 2e-3, FULL_EPOCHS, data)
     network.train()
     with quiet_norms():
         for _ in range(FULL_EPOCHS):
             for images, labels in batches(data, generator):
                 F.cross_entropy(network(images), labels).backward()
-                step(optimizer)
+                optimizer.step()
 
 
-def train_epoch(ofa, data, generator, optimizer, per_batch: int) -> None:
-    """Train as many drawn sub-networks on each batch, on the labels and on the teacher."""
+def train_epoch(ofa, data, generator, optimizer) -> None:
+    """Train one or two drawn sub-networks on each batch, on the labels and on the teacher."""
     ofa.train()
+    per_batch = ofa.run_config.dynamic_batch_size[len(ofa.task) - 1]
     for images, labels in batches(data, generator):
         for _ in range(per_batch):
             logits, teacher_logits = ofa(images)
@@ -136,7 +139,7 @@ def train_epoch(ofa, data, generator, optimizer, per_batch: int) -> None:
             loss = F.cross_entropy(logits, labels)
             loss += F.cross_entropy(logits, soft, soft_label=True)
             (loss / per_batch).backward()
-        step(optimizer)
+        optimizer.step()
 
 
 def smallest(space, tasks):
@@ -154,22 +157,64 @@ def smallest(space, tasks):
     }
 
 
-def calibrated_accuracy(ofa, config, train, data) -> float:
-    """Measure a sub-network with statistics of its own."""
-    calibrate(ofa, config, [train[0]])
-    ofa.set_net_config(config)
-    found = accuracy(ofa, data)
-    ofa.set_net_config(None)
-    return found
-
-
-def uncalibrated_accuracy(ofa, other, config, data) -> float:
-    """Measure a sub-network with the statistics of another."""
-    calibrate(ofa, other, [data["train"][0]])
+def accuracy_at(ofa, config, data, *, statistics_of=None) -> float:
+    """Measure a sub-network on ``data``, with its own BatchNorm statistics or another's."""
+    calibrate(ofa, statistics_of or config, [data["train"][0]])
     ofa.set_net_config(config)
     found = accuracy(ofa, data["test"])
     ofa.set_net_config(None)
     return found
+
+
+def network_at(ofa, config):
+    """Cut a sub-network out."""
+    return ofa.export(config, [[1, 1, 8, 8]], ["float32"])
+
+
+def row(stage, what, score, macs) -> None:
+    """Print a line of the table."""
+    print(f"| {stage} | {what} | {100 * score:.1f} % | {macs:,} |", flush=True)
+
+
+def report(ofa, stage, tasks, data) -> None:
+    """Print the largest sub-network and the smallest one of some tasks."""
+    for what, opened in (("largest", ()), (f"smallest {' and '.join(tasks)}", tasks)):
+        config = smallest(ofa.ofa_layers, opened)
+        macs = count_macs(network_at(ofa, config), IMAGE)
+        row(stage, what, accuracy_at(ofa, config, data), macs)
+
+
+def shrink(ofa, data, generator) -> None:
+    """Train sub-networks of more and more kinds, each task with a learning rate of its own."""
+    report(ofa, "before shrinking", ofa.elastic_order, data)
+    start = 0
+    for *_, end in N_EPOCHS:
+        optimizer = DecayingAdam(ofa, 2e-3, end - start, data["train"])
+        for epoch in range(start, end):
+            ofa.set_epoch(epoch)
+            train_epoch(ofa, data["train"], generator, optimizer)
+        report(ofa, f"epoch {end}", ofa.task, data)
+        start = end
+
+
+def search(ofa, limit, data) -> None:
+    """Find the best sub-network within ``limit`` MACs, and cut it out."""
+    valid = {**data, "test": data["valid"]}
+    config, _ = ofa.search(
+        lambda ofa, config: accuracy_at(ofa, config, valid),
+        within_macs(limit, lambda config: network_at(ofa, config), IMAGE),
+        population=12,
+        generations=5,
+    )
+    largest = smallest(ofa.ofa_layers, ())
+    exported_macs = count_macs(network_at(ofa, config), IMAGE)
+    stage = f"search, at most {limit:,.0f} MACs"
+    score = accuracy_at(ofa, config, data, statistics_of=largest)
+    row(stage, "best, with the statistics of the largest", score, exported_macs)
+    row("calibrated", "best", accuracy_at(ofa, config, data), exported_macs)
+    score = accuracy(network_at(ofa, config), data["test"])
+    row("exported", "best, a plain network", score, exported_macs)
+    print(config)
 
 
 def main() -> None:
@@ -180,74 +225,24 @@ def main() -> None:
     options = parser.parse_args()
     start = time.perf_counter()
     paddle.seed(options.seed)
-    np.random.seed(options.seed)  # ofa_bert.ofa draws its own generator's seed from NumPy's
+    np.random.seed(options.seed)  # from which OFA seeds its own generator
     generator = np.random.default_rng(options.seed)
     data = digits(options.seed)
 
     network = DigitsNet()
     train_full(network, data["train"], generator)
-    full_macs = count_macs(network, IMAGE)
+    macs = count_macs(network, IMAGE)
     print("| stage | sub-network | accuracy | MACs |\n|---|---|---:|---:|")
+    row("trained as one network", "full", accuracy(network, data["test"]), macs)
 
-    def row(stage, what, score, macs) -> None:
-        print(f"| {stage} | {what} | {100 * score:.1f} % | {macs:,} |", flush=True)
-
-    row("trained as one network", "full", accuracy(network, data["test"]), full_macs)
     teacher = copy.deepcopy(network)
-    converted = Convert(supernet(kernel_size=[3, 5], expand_ratio=[0.5, 0.75, 1.0])).convert(
-        network
-    )
+    choices = supernet(kernel_size=[3, 5], expand_ratio=[0.5, 0.75, 1.0])
     schedule = RunConfig(n_epochs=N_EPOCHS, elastic_depth=[1, 2], dynamic_batch_size=[1, 1, 2])
+    converted = Convert(choices).convert(network)
     ofa = OFA(converted, schedule, DistillConfig(teacher_model=teacher))
     ofa.trace(IMAGE)
-    optimizer = decaying_adam(ofa, 2e-3, N_EPOCHS[-1][-1], len(data["train"][1]))
-    largest = smallest(ofa.ofa_layers, tasks=())
-
-    def network_at(config):
-        return ofa.export(config, [[1, 1, 8, 8]], ["float32"])
-
-    def macs_at(config) -> int:
-        return count_macs(network_at(config), IMAGE)
-
-    def report(stage, tasks) -> None:
-        of_tasks = smallest(ofa.ofa_layers, tasks)
-        for what, config in (("largest", largest), (f"smallest {' and '.join(tasks)}", of_tasks)):
-            score = calibrated_accuracy(ofa, config, data["train"], data["test"])
-            row(stage, what, score, macs_at(config))
-
-    report("before shrinking", ofa.elastic_order)
-    ends = [task[-1] for task in N_EPOCHS]
-    for epoch in range(ends[-1]):
-        ofa.set_epoch(epoch)
-        per_batch = schedule.dynamic_batch_size[len(ofa.task) - 1]
-        train_epoch(ofa, data["train"], generator, optimizer, per_batch)
-        if epoch + 1 in ends:
-            report(f"epoch {epoch + 1}", ofa.task)
-    print(f"trained in {time.perf_counter() - start:.0f} s", flush=True)
-
-    def valid_accuracy(ofa, config):
-        return calibrated_accuracy(ofa, config, data["train"], data["valid"])
-
-    limit = options.macs * full_macs
-    config, _ = ofa.search(
-        valid_accuracy, within_macs(limit, network_at, IMAGE), population=12, generations=5
-    )
-    row(
-        f"search, at most {limit:,.0f} MACs",
-        "best, with the statistics of the largest",
-        uncalibrated_accuracy(ofa, largest, config, data),
-        macs_at(config),
-    )
-    score = calibrated_accuracy(ofa, config, data["train"], data["test"])
-    exported = network_at(config)
-    row("calibrated", "best", score, macs_at(config))
-    row(
-        "exported",
-        "best, a plain network",
-        accuracy(exported, data["test"]),
-        count_macs(exported, IMAGE),
-    )
-    print(config)
+    shrink(ofa, data, generator)
+    search(ofa, options.macs * macs, data)
     print(f"{time.perf_counter() - start:.0f} s in all")
 
 
