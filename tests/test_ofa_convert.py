@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ofa_bert.errors import InputError
-from ofa_bert.ofa import Block, Convert, supernet, utils
+from ofa_bert.ofa import OFA, Block, Convert, supernet, utils
 from ofa_bert.ofa import layers as L
 from ofa_bert.ofa.active import running
 from tests.test_ofa_layers import draw, randomised
@@ -215,6 +215,42 @@ def test_kernels_of_one_even_ones_and_oblong_ones_have_no_choice():
     assert model[3].candidate_config == {"kernel_size": [3, 5, 7]}
 
 
+PAIRS = [[0, 0], [0, 0], [0, 0], [2, 1]]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"padding": 2},
+        {"padding": [1, 2]},
+        {"padding": [1, 2, 0, 1]},
+        {"padding": PAIRS},
+        {"padding": "SAME"},
+        {"padding": "VALID"},
+        {"padding": 1, "stride": 2, "dilation": 2},
+        {"padding": [2, 0], "dilation": [1, 2]},
+        {"padding": 1, "padding_mode": "reflect"},
+        {"padding": 1, "padding_mode": "circular"},
+    ],
+    ids=str,
+)
+def test_a_kernel_grows_whatever_the_padding(settings):
+    layers = [nn.Conv2D(3, 4, 3, **settings)]
+    if "padding_mode" not in settings and settings["padding"] is not PAIRS:
+        layers.append(nn.Conv2DTranspose(3, 4, 3, **settings))
+    x = paddle.to_tensor(draw(1, 3, 9, 9))
+    for layer in map(randomised, layers):
+        expected = layer(x).numpy()
+        (grown,) = Convert(supernet(kernel_size=(3, 5, 7))).convert([layer])
+        assert grown.weight.shape[2:] == [7, 7]
+        for sizes in ({}, {"kernel_size": 5}, {"kernel_size": 3}):
+            np.testing.assert_allclose(grown(x, **sizes).numpy(), expected, atol=1e-5)
+        plain = OFA(nn.Sequential(grown)).export(
+            {"0": {"kernel_size": 3}}, [[1, 3, 9, 9]], "float32"
+        )
+        np.testing.assert_allclose(plain(x).numpy(), expected, atol=1e-5)
+
+
 def test_what_cannot_be_converted_is_named_and_stays():
     class Own(nn.Linear):
         def forward(self, x):
@@ -225,6 +261,12 @@ def test_what_cannot_be_converted_is_named_and_stays():
         Convert(supernet(expand_ratio=[0.5, 1.0])).convert(model)
     assert "\n" not in str(caught[0].message)
     assert [type(layer).__name__ for layer in model] == ["Block", "Own", "GroupNorm", "Block"]
+
+
+def test_nothing_is_said_of_widths_where_only_kernels_change():
+    model = nn.Sequential(nn.Conv2D(2, 4, 3), nn.GroupNorm(2, 4), nn.Conv2D(4, 2, 3))
+    Convert(supernet(kernel_size=(3, 5))).convert(model)
+    assert type(model[1]) is nn.GroupNorm
 
 
 def test_attention_of_its_own_kind_keeps_its_projections():
@@ -305,6 +347,13 @@ def test_converting_twice_and_converting_no_layers():
         convert(model)
     with pytest.raises(InputError, match="item 0 is a int"):
         convert([3])
+
+
+def test_a_norm_over_two_axes_cannot_get_wider():
+    with pytest.raises(InputError, match=r"normalises over \[6, 2\]; only one axis can get wider"):
+        Convert(supernet(expand_ratio=(1, 2))).convert(
+            [nn.Conv2D(1, 6, 1), nn.LayerNorm([6, 2]), nn.Conv2D(6, 1, 1)]
+        )
 
 
 @pytest.mark.parametrize("ratio", [1.5, 2])

@@ -10,9 +10,10 @@ import pytest
 from ofa_bert.errors import InputError
 from ofa_bert.ofa import OFA, Block, Convert, RunConfig, layers, supernet, utils
 from tests.test_ofa_convert import IDS, IMAGES, Residual, Words
-from tests.test_ofa_layers import draw
-from tests.test_ofa_ofa import CONFIG, Chain, by_hand
+from tests.test_ofa_layers import conv, conv_transpose, draw
+from tests.test_ofa_ofa import CONFIG, Chain
 from tests.test_ofa_ofa import X as VECTORS
+from tests.test_ofa_ofa import by_hand as chain_by_hand
 from tests.tiny import paddle, randomise
 
 nn = paddle.nn
@@ -42,6 +43,76 @@ SMALL = {
     "grouped": {"expand_ratio": 0.5, "kernel_size": 5},
     "up": {"expand_ratio": 0.5, "kernel_size": 3},
 }
+
+
+def by_hand(model, x, stem, expand, grouped, up, kernels, train):
+    """Cut ``Residual`` in NumPy and run it; ``kernels`` by layer, the others are at 5."""
+    w = {n.replace(".fn", ""): p.numpy().astype("float64") for n, p in model.state_dict().items()}
+
+    def kernel(name):
+        weight, size = w[f"{name}.weight"], kernels.get(name, 5)
+        if size == 5:
+            return weight
+        centre = weight[:, :, 1:4, 1:4]
+        return (centre.reshape(*centre.shape[:2], 9) @ w[f"{name}.5to3_matrix"]).reshape(
+            centre.shape
+        )
+
+    def padding(name, at_three):
+        return at_three + (kernels.get(name, 5) - 3) // 2
+
+    x = conv(x, kernel("stem")[:stem], w["stem.bias"][:stem], padding=padding("stem", 1))
+    mean, variance = (
+        (x.mean((0, 2, 3)), x.var((0, 2, 3)))
+        if train
+        else (w["norm._mean"][:stem], w["norm._variance"][:stem])
+    )
+    x = (x - mean[:, None, None]) / np.sqrt(variance[:, None, None] + 1e-5)
+    x = x * w["norm.weight"][:stem, None, None] + w["norm.bias"][:stem, None, None]
+    x = np.maximum(x, 0)
+    y = conv(x, w["expand.weight"][:expand, :stem], None)
+    depthwise = {"padding": padding("depthwise", 1), "groups": expand}
+    y = conv(y, kernel("depthwise")[:expand], w["depthwise.bias"][:expand], **depthwise)
+    y = conv(np.maximum(y, 0), w["project.weight"][:stem, :expand], w["project.bias"][:stem])
+    per_group = kernel("grouped")[:grouped, : stem // 4]
+    settings = {"padding": padding("grouped", 0), "stride": 2, "groups": 4}
+    x = conv(x + y, per_group, w["grouped.bias"][:grouped], **settings)
+    spread = kernel("up")[:grouped, :up]
+    x = conv_transpose(x, spread, w["up.bias"][:up], padding=padding("up", 0))
+    x = (x - x.mean((2, 3), keepdims=True)) / np.sqrt(x.var((2, 3), keepdims=True) + 1e-5)
+    x = x * w["instance.scale"][:up, None, None] + w["instance.bias"][:up, None, None]
+    return x.mean((2, 3)) @ w["head.weight"][:up] + w["head.bias"]
+
+
+@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize(
+    ("config", "sizes", "kernels"),
+    [
+        ({}, (8, 12, 8, 6), {}),
+        (
+            {
+                "stem": {"expand_ratio": 0.5, "kernel_size": 3},
+                "expand": {"expand_ratio": 0.5},
+                "depthwise": {"kernel_size": 3},
+                "grouped": {"expand_ratio": 0.5, "kernel_size": 5},
+                "up": {"expand_ratio": 0.5, "kernel_size": 3},
+            },
+            (4, 6, 4, 3),
+            {"stem": 3, "depthwise": 3, "up": 3},
+        ),
+        (
+            {"expand": {"expand_ratio": 0.3}, "grouped": {"kernel_size": 3}},
+            (8, 4, 8, 6),  # 3.6 of 12
+            {"grouped": 3},
+        ),
+    ],
+)
+def test_a_whole_network_is_the_one_cut_by_hand(config, sizes, kernels, train):
+    ofa = OFA(residual(), TIED)
+    ofa.set_net_config(config)
+    ofa.train() if train else ofa.eval()
+    expected = by_hand(ofa.model, IMAGES.numpy(), *sizes, kernels, train)
+    np.testing.assert_allclose(ofa(IMAGES).numpy(), expected, atol=1e-4, rtol=1e-4)
 
 
 def is_plain(network):
@@ -135,7 +206,7 @@ def test_an_export_at_a_depth_runs_at_that_depth():
     ofa = OFA(model, RunConfig(elastic_depth=(1, 3)))
     config = {"depth": 1, "first": {"expand_ratio": 0.5}}
     small = ofa.export(config, [[1, 4]], ["float32"])
-    expected = by_hand(ofa.model, VECTORS.numpy(), [3, 6], depth=1)
+    expected = chain_by_hand(ofa.model, VECTORS.numpy(), [3, 6], depth=1)
     np.testing.assert_allclose(small(VECTORS).numpy(), expected, atol=1e-6)
 
 

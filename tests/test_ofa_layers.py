@@ -169,9 +169,12 @@ def test_a_smaller_kernel_is_the_full_one_with_zeros_around(kernel, padding, str
     close(run(layer, x, kernel_size=kernel, channel=4), expected)
 
 
-@pytest.mark.parametrize("padding", ["SAME", "VALID", [1, 2], [1, 2, 0, 1]])
+@pytest.mark.parametrize("padding", ["SAME", "VALID", [1, 2], [1, 2, 0, 1], "pairs"])
 @pytest.mark.parametrize("data_format", ["NCHW", "NHWC"])
 def test_other_ways_to_pad(padding, data_format):
+    if padding == "pairs":
+        spatial, none = [[0, 0], [2, 1]], [[0, 0]]
+        padding = none * 2 + spatial if data_format == "NCHW" else none + spatial + none
     shared = {"padding": padding, "data_format": data_format}
     layer = randomised(L.SuperConv2D(3, 4, 5, **shared))
     plain = nn.Conv2D(3, 4, 5, **shared)

@@ -70,6 +70,13 @@ def test_a_configuration_is_the_network_cut_by_hand():
     np.testing.assert_allclose(ofa(X).numpy(), by_hand(ofa.model, X.numpy(), [6] * 4), atol=1e-6)
 
 
+def test_a_network_must_be_converted_and_a_depth_elastic():
+    with pytest.raises(InputError, match=r"Chain has no elastic layer; convert it first: Convert"):
+        OFA(Chain())
+    with pytest.raises(InputError, match="depth is not elastic; give RunConfig elastic_depth"):
+        OFA(chain()).set_net_config({"depth": 1})
+
+
 def test_depth_is_handed_to_the_network():
     ofa = OFA(chain(), RunConfig(elastic_depth=(1, 2, 3)))
     ofa.set_net_config({"depth": 1, "middle.0": {"expand_ratio": 0.5}})

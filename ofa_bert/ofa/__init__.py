@@ -8,6 +8,7 @@ from ofa_bert import runtime
 runtime.prepare()  # before anything below imports paddle
 
 from ofa_bert.ofa import utils  # noqa: E402
+from ofa_bert.ofa.budget import within_latency, within_macs, within_params  # noqa: E402
 from ofa_bert.ofa.convert import Convert  # noqa: E402
 from ofa_bert.ofa.dynabert import dynabert_config  # noqa: E402
 from ofa_bert.ofa.get_sub_model import check_search_space  # noqa: E402
@@ -62,4 +63,7 @@ __all__ = [
     "dynabert_config",
     "supernet",
     "utils",
+    "within_latency",
+    "within_macs",
+    "within_params",
 ]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +13,6 @@ from ofa_bert.config import require
 from ofa_bert.errors import InputError, nearest
 from ofa_bert.ofa.layers_base import Block
 from ofa_bert.ofa.plan import out_width
-from ofa_bert.ofa.super_attention import SuperMultiHeadAttention
 from ofa_bert.ofa.super_conv import is_depthwise
 from ofa_bert.ofa.widths import WIDTH_KEYS, Candidates, out_count
 
@@ -78,8 +76,8 @@ class SearchSpace:
             }
         for group in self.groups:
             self._agree(group, given, full)
-        if DEPTH in given or self.depths:
-            full[DEPTH] = given.get(DEPTH, self.depths[-1] if self.depths else None)
+        if self.depths:
+            full[DEPTH] = given.get(DEPTH, self.depths[-1])
         return full
 
     def sizes(self, config: Config) -> dict[nn.Layer, dict[str, Any]]:
@@ -172,9 +170,10 @@ class SearchSpace:
     def _checked_depth(self, depth: Any) -> Any:
         depth = _plain(depth)
         require(
-            depth in self.depths or (not self.depths and depth is not None),
-            f"depth must be one of {list(self.depths)}; got {depth}",
+            bool(self.depths),
+            "this network's depth is not elastic; give RunConfig elastic_depth, e.g. [2, 3, 4]",
         )
+        require(depth in self.depths, f"depth must be one of {list(self.depths)}; got {depth}")
         return depth
 
     def _checked_size(self, name: str, key: str, size: Any) -> Any:
@@ -215,107 +214,6 @@ def groups_of(layer: nn.Layer) -> int:
 def width_key(candidates: Candidates) -> str | None:
     """Give the key under which a layer chooses its width."""
     return next((key for key in WIDTH_KEYS if key in candidates), None)
-
-
-def space_of(
-    model: nn.Layer,
-    depths: Iterable[Any] | None = None,
-    overrides: Mapping[str, Mapping[str, Sequence[Any]]] | None = None,
-    skipped: Iterable[str] = (),
-) -> SearchSpace:
-    """Collect the choices of a converted network.
-
-    Args:
-        model: the network.
-        depths: choices of its ``depth`` argument.
-        overrides: choices of layers, instead of those they have.
-        skipped: layers without a choice.
-
-    Raises:
-        InputError: if a layer is unknown, or an override is not within what the layer has.
-    """
-    blocks = {
-        name: layer
-        for name, layer in model.named_sublayers()
-        if isinstance(layer, Block) and not layer.fixed
-    }
-    choices = {name: block.candidate_config for name, block in blocks.items()}
-    choices = {name: candidates for name, candidates in choices.items() if candidates}
-    for name, own in (overrides or {}).items():
-        if name not in choices:
-            raise InputError(f"ofa_layers: no elastic layer {name!r}; {nearest(name, choices)}")
-        choices[name] = _narrowed(name, choices[name], own)
-    for name in skipped:
-        if name not in blocks:
-            raise InputError(f"skip_layers: no elastic layer {name!r}; {nearest(name, choices)}")
-    space = SearchSpace(
-        blocks=blocks,
-        choices=choices,
-        depths=tuple(sorted(set(depths or ()))),
-        skipped=frozenset(skipped),
-        names_by_key={block.key: name for name, block in blocks.items()},
-    )
-    return tie(space, attention_groups(model), frozenset())
-
-
-def tie(space: SearchSpace, groups: Iterable[Iterable[str]], fixed: Iterable[str]) -> SearchSpace:
-    """Give a space whose layers are tied and fixed as said, besides how they are already.
-
-    Groups with a layer in common are one. A group with a layer that cannot change is fixed.
-    """
-    merged: list[set[str]] = []
-    for group in (*space.groups, *groups):
-        joined = set(group)
-        apart = [other for other in merged if not other & joined]
-        for other in merged:
-            joined |= other if other & joined else set()
-        merged = [*apart, joined]
-    firm = set(space.fixed) | set(fixed) | set(space.skipped)
-    for group in merged:
-        if any(name in firm or _has_one_width(space, name) for name in group):
-            firm |= group
-    return SearchSpace(
-        space.blocks,
-        space.choices,
-        space.depths,
-        tuple(frozenset(group) for group in merged),
-        frozenset(firm),
-        space.skipped,
-        space.names_by_key,
-    )
-
-
-def attention_groups(model: nn.Layer) -> list[set[str]]:
-    """Tie the projections of each attention layer that make its heads."""
-    return [
-        {f"{name}.{projection}" for projection in ("q_proj", "k_proj", "v_proj")}
-        for name, layer in model.named_sublayers()
-        if isinstance(layer, SuperMultiHeadAttention)
-    ]
-
-
-def _has_one_width(space: SearchSpace, name: str) -> bool:
-    """Tell a block that has a width of its own but no choice of it."""
-    if name not in space.blocks:
-        return False
-    layer = space.blocks[name].fn
-    follows = hasattr(layer, "_groups") and is_depthwise(layer)
-    return not follows and width_key(space.choices.get(name, {})) is None
-
-
-def _narrowed(name: str, candidates: Candidates, own: Mapping[str, Sequence[Any]]) -> Candidates:
-    """Take a layer's choices from the user, each within what the layer has."""
-    narrowed = copy.deepcopy(candidates)
-    for key, values in own.items():
-        if key not in candidates:
-            raise InputError(f"ofa_layers: layer {name} has no {key!r}; {nearest(key, candidates)}")
-        require(
-            len(values) > 0 and max(values) <= candidates[key][-1] and min(values) > 0,
-            f"ofa_layers: {key} of {name} must be above 0 and at most {candidates[key][-1]}; "
-            f"got {list(values)}",
-        )
-        narrowed[key] = sorted(set(values))
-    return narrowed
 
 
 def _two_that_differ(chosen: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -14,8 +14,9 @@ from paddle import nn
 from ofa_bert.config import require
 from ofa_bert.errors import InputError, nearest
 from ofa_bert.ofa.active import Sizes, running
-from ofa_bert.ofa.cut import make_plain, watching
+from ofa_bert.ofa.cut import make_plain, plain_class, watching
 from ofa_bert.ofa.outputs import evaluating
+from ofa_bert.ofa.takeover import replace_sublayers
 
 AS_CODED = (
     "config",
@@ -91,17 +92,21 @@ def plain_copy(
     with evaluating(model), paddle.no_grad(), running(sizes=sizes), watching(model, sizes) as used:
         model(*args, **kwargs)
     plain = copy.deepcopy(model)
-    make_plain(plain, used)
+    with paddle.no_grad():
+        make_plain(plain, used)
     plain.eval()
     return plain
 
 
-def cut_in_place(origin: nn.Layer, plain: nn.Layer, *, load_weights: bool) -> nn.Layer:
+def cut_in_place(
+    origin: nn.Layer, plain: nn.Layer, elastic: Sequence[str], *, load_weights: bool
+) -> nn.Layer:
     """Give a network the sizes of a plain sub-network of it.
 
     Args:
         origin: the original network, of which ``plain`` is a part; changed in place.
-        plain: from ``plain_copy``; its layers move into ``origin``.
+        plain: from ``plain_copy``.
+        elastic: names of the layers that were elastic: ``plain``'s take the place of ``origin``'s.
         load_weights: take ``plain``'s weights; else cut ``origin``'s own.
 
     Raises:
@@ -118,11 +123,11 @@ def cut_in_place(origin: nn.Layer, plain: nn.Layer, *, load_weights: bool) -> nn
     if not load_weights:
         for name, parameter in state.items():
             parameter.set_value(cut_to(own_state[name].numpy(), parameter.shape))
-    for name, parameter in plain._parameters.items():
-        if parameter is not None:
-            origin._parameters[name].set_value(parameter)
-    for name, layer in plain._sub_layers.items():
-        setattr(origin, name, layer)
+    moved = {id(theirs[name]): ours[name] for name in elastic}
+    replace_sublayers([origin, *origin.sublayers()], moved)
+    for name, parameter in origin.state_dict().items():
+        if parameter is not state[name]:
+            parameter.set_value(state[name])
     origin.eval()
     return origin
 
@@ -133,13 +138,20 @@ def cut_to(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     A kernel that is smaller gets zeros around it.
     """
     cut = np.zeros(shape, array.dtype)
-    ours, theirs = [slice(size) for size in shape[:2]], [slice(size) for size in shape[:2]]
+    both = [slice(min(sizes)) for sizes in zip(shape[:2], array.shape[:2], strict=True)]
+    ours, theirs = [*both], [*both]
     for size, whole in zip(shape[2:], array.shape[2:], strict=True):
         ring = abs(size - whole) // 2
         ours.append(slice(ring, ring + whole) if whole < size else slice(None))
         theirs.append(slice(ring, ring + size) if size < whole else slice(None))
     cut[tuple(ours)] = array[tuple(theirs)]
     return cut
+
+
+def elastic_names(model: nn.Layer) -> list[str]:
+    """Name the elastic layers of a network, as they were called before it was converted."""
+    names = [name for name, layer in model.named_sublayers() if plain_class(layer)]
+    return [name.removesuffix(".fn") for name in names]
 
 
 class AtDepth(nn.Layer):

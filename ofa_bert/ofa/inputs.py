@@ -1,14 +1,18 @@
-"""Made-up inputs, to run or trace a network with."""
+"""What a network is called with."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
 import paddle
+from paddle import nn
 
+from ofa_bert.config import require
 from ofa_bert.errors import InputError
+from ofa_bert.ofa.choices import DEPTH
 
 
 def build_input(input_size: Any, dtypes: Any) -> Any:
@@ -47,6 +51,29 @@ def build_input(input_size: Any, dtypes: Any) -> Any:
 def as_arguments(built: Any) -> tuple[Any, ...]:
     """Give what ``build_input`` made as the arguments of a forward: a list is several."""
     return tuple(built) if isinstance(built, list) else (built,)
+
+
+def bound_arguments(
+    network: nn.Layer, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[Any, ...] | dict[str, Any]:
+    """Give a forward's arguments as one tuple, or as one dict where some came by name."""
+    given = {name: value for name, value in kwargs.items() if value is not None}
+    if not given:
+        return inputs
+    bound = inspect.signature(network.forward).bind(*inputs, **given)
+    return dict(bound.arguments)
+
+
+def check_takes_depth(network: nn.Layer) -> None:
+    """Raise ``InputError`` unless a network's forward takes a ``depth``."""
+    parameters = inspect.signature(network.forward).parameters
+    by_name = DEPTH in parameters
+    by_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+    require(
+        by_name or by_any,
+        "elastic_depth: the network's forward must take a depth argument, and run that many of "
+        f"its layers; {type(network).__name__}.forward takes {', '.join(parameters)}",
+    )
 
 
 def _tensor(shape: Sequence[int], dtype: Any) -> paddle.Tensor:

@@ -93,19 +93,11 @@ def sub_kernel(
 
 
 def four_paddings(padding: Any) -> tuple[int, int, int, int] | None:
-    """Read a layer's padding as (top, bottom, left, right); None if it is ``"SAME"``.
-
-    Every form that ``paddle.nn.Conv2D`` takes: a number, two, four, or four pairs of which the
-    non-spatial ones are zero.
-    """
+    """Read a padding as (top, bottom, left, right): one, two or four numbers; None for "SAME"."""
     if isinstance(padding, str):
         return None if padding.upper() == "SAME" else (0, 0, 0, 0)
     if isinstance(padding, int):
         return (padding,) * 4
-    if isinstance(padding[0], list | tuple):
-        pairs = [tuple(pair) for pair in padding]
-        spatial = pairs if len(pairs) == 2 else pairs[2:] if pairs[1] == (0, 0) else pairs[1:3]
-        return (*spatial[0], *spatial[1])
     if len(padding) == 2:
         return (padding[0], padding[0], padding[1], padding[1])
     return tuple(padding)

@@ -81,7 +81,7 @@ def mapped_loss(
         student: outputs by layer.
         teacher: likewise.
         ops: what is put on each of the student's.
-        loss: of the two; None: the mean of squared differences.
+        loss: of the two, of any shapes; None: the mean of squared differences, of one shape.
         token_mask: ``[batch, seq_len]``, 1 where a position counts; the outputs are then
             ``[batch, seq_len, width]``. None: all count.
 
@@ -95,7 +95,7 @@ def mapped_loss(
         op, ours, theirs = ops[name], student[name], teacher[name]
         ours = ours if op is None else op(ours)
         require(
-            ours.shape == theirs.shape,
+            loss is not None or ours.shape == theirs.shape,
             f"mapping_layers: {name} gives {list(ours.shape)} here and {list(theirs.shape)} in the "
             "teacher; set mapping_op='conv2d' or 'linear', or map a layer of one width",
         )

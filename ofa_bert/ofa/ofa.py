@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import paddle
 from paddle import nn
 
-from ofa_bert.checkpoint.safe_pickle import read_pdparams
 from ofa_bert.config import require
 from ofa_bert.errors import InputError, nearest
 from ofa_bert.ofa import schedule
 from ofa_bert.ofa.active import running
-from ofa_bert.ofa.choices import DEPTH, Config, SearchSpace, space_of, tie
-from ofa_bert.ofa.export import AtDepth, cut_in_place, export_arguments, plain_copy
-from ofa_bert.ofa.inputs import as_arguments, build_input
+from ofa_bert.ofa.choices import DEPTH, Config, SearchSpace
+from ofa_bert.ofa.export import (
+    AtDepth,
+    cut_in_place,
+    elastic_names,
+    export_arguments,
+    plain_copy,
+)
+from ofa_bert.ofa.inputs import (
+    as_arguments,
+    bound_arguments,
+    build_input,
+    check_takes_depth,
+)
+from ofa_bert.ofa.layers_base import BaseBlock
 from ofa_bert.ofa.mapping import mapped_loss, mapping_ops
 from ofa_bert.ofa.outputs import bare, evaluating, outputs_of
 from ofa_bert.ofa.settings import DistillConfig, RunConfig
-from ofa_bert.ofa.teacher import Teacher
+from ofa_bert.ofa.teacher import Teacher, load_teacher
+from ofa_bert.ofa.ties import space_of, tie
 from ofa_bert.ofa.tokens import Tokens, decode, tokens_of
 
 
@@ -62,13 +72,18 @@ class OFA(nn.Layer):
         self.model = model
         self.run_config, self.distill_config = run, distill_config
         self.train_full = train_full
+        require(
+            any(isinstance(layer, BaseBlock) for layer in model.sublayers()),
+            f"{type(bare(model)).__name__} has no elastic layer; convert it first: "
+            "Convert(supernet(expand_ratio=[0.5, 1.0])).convert(model)",
+        )
         space = space_of(bare(model), run.elastic_depth, run.ofa_layers, run.skip_layers or ())
         groups = run.same_search_space or ()
         _check_names(groups, space)
         self._space = tie(space, groups, ())
         self._is_traced = run.same_search_space is not None
         if run.elastic_depth:
-            _check_takes_depth(model)
+            check_takes_depth(bare(model))
         available = schedule.tasks_of(space.free())
         order = available if elastic_order is None else elastic_order
         self.elastic_order = list(schedule.check_tasks(order, available) if order else ())
@@ -101,7 +116,7 @@ class OFA(nn.Layer):
             names = config.mapping_layers or ()
             self._mapping_ops = mapping_ops(bare(model), teacher, names, config.mapping_op)
             if config.teacher_model_path is not None:
-                _load_teacher(teacher, config.teacher_model_path)
+                load_teacher(teacher, config.teacher_model_path)
             self._teacher = Teacher(teacher, names)
         self.netAs_param = [
             parameter for op in self._mapping_ops.values() if op for parameter in op.parameters()
@@ -124,7 +139,8 @@ class OFA(nn.Layer):
     @property
     def get_current_config(self) -> Config:
         """The configuration set, or else the last that ran, or else the largest. A copy."""
-        return copy.deepcopy(self._net_config or self._ran or self._largest())
+        config = self._ran if self._net_config is None else self._net_config
+        return self._space.complete(config or {})
 
     @property
     def current_config(self) -> Config:
@@ -183,7 +199,10 @@ class OFA(nn.Layer):
         Raises:
             InputError: if it is not of this network.
         """
-        self._net_config = None if config is None else self._space.complete(config)
+        if config is not None:
+            self._space.complete(config)  # raises before anything is changed
+        # Kept as given: what is tied to it may be found later.
+        self._net_config = copy.deepcopy(None if config is None else dict(config))
 
     def trace(self, *inputs: Any, **kwargs: Any) -> None:
         """Find which layers share or lose their choice of width, from the network's own program.
@@ -198,8 +217,8 @@ class OFA(nn.Layer):
             InputError: if the network cannot be traced with them.
         """
         space = self._traced_space(inputs, kwargs)
-        net_config = self._net_config and space.complete(self._net_config)
-        self._space, self._net_config, self._is_traced = space, net_config, True
+        space.complete(self._net_config or {})
+        self._space, self._is_traced = space, True
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
         """Run the sub-network that is next.
@@ -212,7 +231,7 @@ class OFA(nn.Layer):
             What the network returns; with a teacher, that and what the teacher returns.
         """
         generator = copy.deepcopy(self._generator)
-        draws = self._net_config is None
+        draws = self._net_config is None and self.training and not self.train_full
         space = self._space
         if draws and not self._is_traced:
             space = self._traced_space(inputs, kwargs)
@@ -322,8 +341,12 @@ class OFA(nn.Layer):
         sizes = self._space.sizes(config)
         plain = plain_copy(bare(self.model), sizes, inputs, {**call, **at_depth})
         if asked.origin_model is not None:
-            origin = bare(asked.origin_model)
-            plain = cut_in_place(origin, plain, load_weights=asked.load_weights_from_supernet)
+            plain = cut_in_place(
+                bare(asked.origin_model),
+                plain,
+                elastic_names(bare(self.model)),
+                load_weights=asked.load_weights_from_supernet,
+            )
         return AtDepth(plain, config[DEPTH]) if at_depth else plain
 
     # Configurations as lists of numbers, for searches from elsewhere
@@ -352,9 +375,6 @@ class OFA(nn.Layer):
         return self.get_current_config
 
     # Within
-
-    def _largest(self) -> Config:
-        return self._space.complete({})
 
     def _stage_now(self) -> schedule.Stage:
         if self._stage is not None:
@@ -401,49 +421,16 @@ class OFA(nn.Layer):
         from ofa_bert.ofa.graph import width_groups
 
         network = bare(self.model)
-        arguments = _bound(network, inputs, kwargs)
+        arguments = bound_arguments(network, inputs, kwargs)
         try:
             with evaluating(network), running(sizes={}):
                 found = width_groups(network, arguments)
         finally:
             if not paddle.in_dynamic_mode():
                 paddle.disable_static()
-        return with_found(self._space, found.tied, found.fixed, network)
-
-
-def with_found(
-    space: SearchSpace,
-    tied: Sequence[frozenset[str]],
-    fixed: frozenset[str],
-    network: nn.Layer,
-) -> SearchSpace:
-    """Tie and fix what the program shows.
-
-    Heads are counted within an attention layer, by its own rule: what the program shows of the
-    projections that make them says nothing.
-    """
-    heads = {
-        f"{name}.{projection}"
-        for name, layer in network.named_sublayers()
-        if hasattr(layer, "kept_heads")
-        for projection in ("q_proj", "k_proj", "v_proj")
-    }
-
-    def names(found: frozenset[str]) -> set[str]:
-        return {name.removesuffix(".fn") for name in found} - heads
-
-    return tie(space, [group for one in tied if len(group := names(one)) > 1], names(fixed))
-
-
-def _bound(
-    network: nn.Layer, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> tuple[Any, ...] | dict[str, Any]:
-    """Give a forward's arguments as one tuple, or as one dict where some came by name."""
-    given = {name: value for name, value in kwargs.items() if value is not None}
-    if not given:
-        return inputs
-    bound = inspect.signature(network.forward).bind(*inputs, **given)
-    return dict(bound.arguments)
+        # A layer in a Block is named ".fn" there; its choices are the Block's.
+        tied = [[name.removesuffix(".fn") for name in group] for group in found.tied]
+        return tie(self._space, tied, [name.removesuffix(".fn") for name in found.fixed])
 
 
 def _check_names(groups: Sequence[Sequence[str]], space: SearchSpace) -> None:
@@ -452,25 +439,3 @@ def _check_names(groups: Sequence[Sequence[str]], space: SearchSpace) -> None:
             raise InputError(
                 f"same_search_space: no elastic layer {name!r}; {nearest(name, space.choices)}"
             )
-
-
-def _check_takes_depth(model: nn.Layer) -> None:
-    parameters = inspect.signature(bare(model).forward).parameters
-    by_name = DEPTH in parameters
-    by_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
-    require(
-        by_name or by_any,
-        "elastic_depth: the network's forward must take a depth argument, and run that many of "
-        f"its layers; {type(bare(model)).__name__}.forward takes {', '.join(parameters)}",
-    )
-
-
-def _load_teacher(teacher: nn.Layer, source: str | Mapping[str, paddle.Tensor]) -> None:
-    """Give a teacher its weights, from a file (read without running code) or a state dict."""
-    state = dict(source) if isinstance(source, Mapping) else read_pdparams(Path(source))
-    missing = sorted(set(teacher.state_dict()) - set(state))
-    require(
-        not missing,
-        f"teacher_model_path must hold every weight of the teacher; {missing[:1]} is missing",
-    )
-    teacher.set_state_dict(state)

@@ -36,6 +36,15 @@ def is_depthwise(layer: nn.Layer) -> bool:
     return layer._groups > 1 and layer._groups == layer._in_channels
 
 
+def padding_of(layer: nn.Layer) -> Any:
+    """Give a convolution's padding as a word, a number, or two or four of them.
+
+    Of pairs for each axis, paddle's constructor keeps the numbers of the spatial ones.
+    """
+    of_pairs = isinstance(layer._padding, list | tuple)
+    return list(layer._updated_padding) if of_pairs else layer._padding
+
+
 def init_elastic(layer: nn.Layer, candidates: Candidates, transform_kernel: bool) -> None:
     """Give a convolution its choices, and the matrices between its kernel sizes.
 
@@ -98,7 +107,7 @@ def conv_part(
         matrix = layer.__getattr__ if layer.transform_kernel else None
         weight = sub_kernel(weight, kernel_size, candidates.get("kernel_size", ()), matrix)
     # A mode other than zeros pads the input beforehand: nothing is left to take away.
-    padding = layer._padding if layer._padding_mode == "zeros" else 0
+    padding = padding_of(layer) if layer._padding_mode == "zeros" else 0
     weight, padding = centred(weight, layer._kernel_size[0], padding, layer._dilation)
     return ConvPart(weight, prefix(layer.bias, outputs), groups, padding)
 

@@ -78,8 +78,13 @@ class SuperSyncBatchNorm(nn.SyncBatchNorm):
         Raises:
             InputError: if only a part of the features is given, in training across GPUs.
         """
-        shared = x.place.is_gpu_place() and paddle.distributed.get_world_size() > 1
-        if not shared or not self.training:
+        shared = (
+            self.training
+            and paddle.in_dynamic_mode()  # nothing has a place while it is traced
+            and x.place.is_gpu_place()
+            and paddle.distributed.get_world_size() > 1
+        )
+        if not shared:
             return elastic_batch_norm(self, x, self._data_format)
         if x.shape[1 if self._data_format.startswith("NC") else -1] != self._mean.shape[0]:
             raise InputError(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import paddle
 from paddle import nn
 
+from ofa_bert.checkpoint.safe_pickle import read_pdparams
+from ofa_bert.config import require
 from ofa_bert.ofa.active import running
 from ofa_bert.ofa.outputs import outputs_of
 
@@ -39,10 +42,10 @@ class Teacher:
 
     def __call__(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Answer:
         """Answer a batch, at full size."""
+        self.model.eval()
         asked = _leaves([list(args), dict(kwargs)])
         known = len(asked) == len(self._asked) and all(map(_same, asked, self._asked))
         if self._answer is None or not known:
-            self.model.eval()
             with paddle.no_grad(), running(sizes={}, head_masks={}):
                 mapped, output = outputs_of(self.model, self._mapping_layers, args, kwargs)
             self._answer = Answer(output, mapped)
@@ -50,6 +53,17 @@ class Teacher:
                 leaf.detach().clone() if isinstance(leaf, paddle.Tensor) else leaf for leaf in asked
             ]
         return self._answer
+
+
+def load_teacher(teacher: nn.Layer, source: str | Mapping[str, paddle.Tensor]) -> None:
+    """Give a teacher its weights, from a file (read without running code) or a state dict."""
+    state = dict(source) if isinstance(source, Mapping) else read_pdparams(Path(source))
+    missing = sorted(set(teacher.state_dict()) - set(state))
+    require(
+        not missing,
+        f"teacher_model_path must hold every weight of the teacher; {missing[:1]} is missing",
+    )
+    teacher.set_state_dict(state)
 
 
 def _leaves(nested: Any) -> list[Any]:

@@ -15,7 +15,7 @@ from paddle import nn
 
 from ofa_bert.ofa.kernels import wider_padding
 from ofa_bert.ofa.plan import Step
-from ofa_bert.ofa.super_conv import is_depthwise
+from ofa_bert.ofa.super_conv import is_depthwise, padding_of
 
 
 def parameter_like(
@@ -102,7 +102,10 @@ def _widen_conv(layer: nn.Layer, step: Step, grown: dict[int, paddle.Tensor]) ->
     layer._in_channels = round(layer._in_channels * step.in_scale)
     layer._out_channels = round(layer._out_channels * step.out_scale)
     layer._kernel_size = kernel
-    layer._padding = wider_padding(layer._padding, (kernel[0] - old) // 2, layer._dilation)
+    ring = (kernel[0] - old) // 2
+    layer._padding = wider_padding(padding_of(layer), ring, layer._dilation)
+    if isinstance(layer._padding, list):
+        layer._updated_padding = layer._padding
     if layer._padding_mode != "zeros":
         layer._reversed_padding_repeated_twice = [layer._padding] * 4
     inputs, outputs = layer._in_channels, layer._out_channels

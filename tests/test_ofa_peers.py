@@ -1,0 +1,448 @@
+"""What goes wrong in paddleslim.nas.ofa does not go wrong here: one test for each fault.
+
+The number in a test's name is that of the predecessor's fault:
+
+0. the headlines: 1 nothing runs on Paddle 3; 2 LayerNorm of a batch of three; 3 the scale of
+   attention; 4 the teacher's dropout; 5 gradients that pile up; 6 aliased configurations; 7 heads
+   that are no whole number; 8 a second export cuts the first; 9 exports that cannot be used; 10 the
+   teacher asked once a width.
+A. the interface: 1 names; 2 supernet; 3 Convert; 4 layers; 5 RunConfig; 6 DistillConfig; 7 OFA; 8
+   utils.
+C. the rest: results that are silently wrong, and crashes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+
+import numpy as np
+import pytest
+
+from ofa_bert import ofa as package
+from ofa_bert.errors import InputError
+from ofa_bert.ofa import OFA, Convert, DistillConfig, RunConfig, layers, supernet, utils
+from ofa_bert.ofa.utils import nlp_utils
+from tests.test_ofa_bert import BATCHES, HEADS, LAYERS, converted, encoder
+from tests.test_ofa_layers import close, draw, run
+from tests.test_ofa_ofa import CONFIG, UNTIED, Chain, X, by_hand, chain, randomised
+from tests.tiny import paddle
+
+nn = paddle.nn
+IDS = BATCHES[0][0]
+
+
+def with_teacher(teacher=None, **settings):
+    teacher = teacher or randomised(Chain())
+    return OFA(chain(), UNTIED, DistillConfig(teacher_model=teacher, **settings)), teacher
+
+
+# 0. The headlines
+
+
+def test_0_1_embedding_and_layer_norm_can_be_made():
+    assert layers.SuperEmbedding(3, 4, name="words").weight.shape == [3, 4]
+    assert layers.SuperLayerNorm(4, 1e-5, None, None, "norm")._epsilon == 1e-5
+
+
+def test_0_2_layer_norm_of_a_batch_of_three_is_no_tuple():
+    layer = layers.SuperLayerNorm(8)
+    for batch in (2, 3):
+        x = draw(batch, 5, 8)
+        expected = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+        close(run(layer, x), expected)
+
+
+def test_0_3_attention_keeps_its_scale_and_importing_changes_nothing():
+    functions = [nn.MultiHeadAttention.forward, nn.TransformerEncoder.forward]
+    importlib.reload(nlp_utils)
+    assert functions == [nn.MultiHeadAttention.forward, nn.TransformerEncoder.forward]
+    plain = nn.MultiHeadAttention(12, 3)
+    x = paddle.to_tensor(draw(2, 4, 12))
+    expected = plain(x).numpy()
+    elastic = Convert(supernet(expand_ratio=[1.0])).convert([plain, nn.Linear(1, 1)])[0]
+    close(elastic(x), expected, atol=1e-6)
+
+
+def test_0_4_the_teacher_has_no_dropout_whatever_is_called():
+    teacher = nn.Sequential(nn.Linear(4, 64), nn.Dropout(0.5), nn.Linear(64, 2))
+    config = DistillConfig(teacher_model=teacher)
+    ofa = OFA(chain(), UNTIED, config)
+    for call in (ofa.train, teacher.train, ofa.ofa_teacher_model.model.train):
+        call()
+        answers = [ofa(paddle.to_tensor(X.numpy()))[1].numpy() for _ in range(2)]
+        np.testing.assert_array_equal(*answers)
+        fresh = [ofa(paddle.to_tensor(X.numpy() + i * 0))[1].numpy() for i in range(2)]
+        np.testing.assert_array_equal(*fresh)
+
+
+def test_0_5_gradients_of_importance_do_not_pile_up():
+    model = converted(encoder())
+    by_batch = [
+        nlp_utils.compute_neuron_head_importance("x", model, [batch], LAYERS, HEADS)
+        for batch in BATCHES
+    ]
+    together = nlp_utils.compute_neuron_head_importance("x", model, BATCHES, LAYERS, HEADS)
+    total = sum(heads.numpy() for heads, _ in by_batch)
+    np.testing.assert_allclose(together[0].numpy(), total, rtol=1e-5)
+    for layer in range(LAYERS):
+        total = sum(neurons[layer] for _, neurons in by_batch)
+        np.testing.assert_allclose(together[1][layer], total, rtol=1e-5)
+    assert all(p.grad is None for p in model.parameters())
+    assert not any(p.stop_gradient for p in model.parameters())
+
+
+def test_0_6_dynabert_configurations_are_their_own():
+    ofa = OFA(converted(encoder()))
+    choices = ofa.ofa_layers
+    half = utils.dynabert_config(ofa, 0.5)
+    full = utils.dynabert_config(ofa, 1.0)
+    assert half["encoder.layers.0.linear1"] == {"expand_ratio": 0.5}
+    assert full["encoder.layers.0.linear1"] == {"expand_ratio": 1.0}
+    assert ofa.ofa_layers == choices
+
+
+def test_0_7_heads_need_not_be_whole_and_are_not_corrupted():
+    ofa = OFA(converted(encoder()))
+    ofa.eval()
+    attention = ofa.model.encoder.layers[0].self_attn
+    for width in (0.3, 0.6, 0.67, 0.83, 0.9):
+        ofa.set_net_config(utils.dynabert_config(ofa, width))
+        assert ofa(IDS).shape == [3, 3]
+        assert (attention.num_heads, attention.head_dim) == (4, 3)
+    with pytest.raises(ValueError, match=r"(?i)broadcast"):  # in the middle of attention
+        ofa(IDS, attention_mask=paddle.ones([5, 5]))
+    assert attention.num_heads == 4
+
+
+def test_0_8_a_second_export_does_not_cut_the_first():
+    ofa = OFA(converted(encoder()))
+    neurons = []
+    for width in (0.75, 0.5, 1.0):
+        small = ofa.export(utils.dynabert_config(ofa, width), [[1, 4]], ["int64"])
+        neurons.append(small.encoder.layers[0].linear1.weight.shape[1])
+    assert neurons == [18, 12, 24]
+
+
+def test_0_9_an_export_is_reloaded_and_trained():
+    ofa = OFA(chain(), UNTIED)
+    half = {name: {"expand_ratio": 0.5} for name in CONFIG}
+    small = ofa.export(half, [[1, 4]], ["float32"])
+    again = ofa.export(half, [[1, 4]], ["float32"])
+    for parameter in again.parameters():
+        parameter.set_value(paddle.zeros_like(parameter))
+    again.set_state_dict(small.state_dict())
+    np.testing.assert_array_equal(again(X).numpy(), small(X).numpy())
+    again(X).sum().backward()
+    assert all(p.grad is not None for p in again.parameters())
+
+
+def test_0_10_the_teacher_answers_a_batch_once():
+    ofa, teacher = with_teacher()
+    calls = []
+    teacher.register_forward_post_hook(lambda *_: calls.append(1))
+    for width in (0.5, 1.0):
+        ofa.set_net_config({"first": {"expand_ratio": width}})
+        ofa(X)
+    assert len(calls) == 1
+
+
+# A. The interface
+
+
+def test_a_1_what_the_documents_import_is_there():
+    for name in ("OFA", "Convert", "supernet", "RunConfig", "DistillConfig", "Block"):
+        assert hasattr(package, name)
+    for module in (
+        "convert_super",
+        "layers",
+        "layers_base",
+        "get_sub_model",
+        "utils.utils",
+        "utils.nlp_utils",
+    ):
+        found = importlib.import_module(f"ofa_bert.ofa.{module}")
+        assert found.__doc__
+    for name in ("compute_start_end", "get_same_padding", "search_idx", "remove_model_fn"):
+        assert hasattr(utils, name)
+    assert callable(utils.reorder_neuron_head)
+
+
+def test_a_2_a_lone_ratio_is_not_ignored():
+    with pytest.raises(InputError, match=r"must hold 1.0"):
+        supernet(expand_ratio=0.5)
+    model = Convert(supernet(expand_ratio=2)).convert(
+        nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
+    )
+    assert model[0].weight.shape == [2, 6]
+
+
+def test_a_2_a_space_is_not_used_up():
+    space = supernet(channel=[(2, 4), (1,)])
+    with space as context:
+        context.convert([nn.Linear(3, 4), nn.Linear(4, 1)])
+    assert space.channel == ((2, 4), (1,))
+    Convert(space).convert([nn.Linear(3, 4), nn.Linear(4, 1)])
+
+
+def test_a_3_weights_names_and_ties_stay():
+    attr = paddle.ParamAttr(name="my_own_weight")
+    model = nn.Sequential(nn.Linear(3, 3, weight_attr=attr), nn.ReLU(), nn.Linear(3, 3))
+    model.add_sublayer("again", model[0])
+    weight = model[0].weight
+    Convert(supernet(expand_ratio=[0.5, 1.0])).convert(model)
+    assert model[0].weight is weight
+    assert weight.name == "my_own_weight"
+    assert model.again is model[0]
+
+
+def test_a_3_the_older_batch_norm_is_converted():
+    network = nn.Sequential(nn.Conv2D(2, 4, 3), nn.BatchNorm(4), nn.Conv2D(4, 1, 1))
+    converted_network = Convert(supernet(expand_ratio=[0.5, 1.0])).convert(network)
+    assert isinstance(converted_network[1], layers.SuperBatchNorm)
+
+
+def test_a_3_a_large_kernel_is_not_made_smaller():
+    network = nn.Sequential(nn.Conv2D(2, 2, 7), nn.Conv2D(2, 2, 3))
+    Convert(supernet(kernel_size=(3, 5))).convert(network)
+    assert network[0].weight.shape[2:] == [7, 7]
+    assert network[1].weight.shape[2:] == [5, 5]
+
+
+def test_a_4_choices_are_not_shared_and_nothing_is_left_on_layers():
+    one, other = layers.SuperConv2D(2, 2, 3), layers.SuperConv2D(2, 2, 3)
+    assert one.candidate_config is not other.candidate_config
+    before = set(one.__dict__)
+    run(one, draw(1, 2, 5, 5), kernel_size=1, channel=1)
+    assert set(one.__dict__) == before
+
+
+def test_a_4_a_second_owner_does_not_steal_the_network():
+    model = chain()
+    first = OFA(model, UNTIED)
+    first.set_net_config(CONFIG)
+    second = OFA(model, UNTIED)
+    second.set_net_config({})
+    second(X)
+    np.testing.assert_allclose(first(X).numpy(), by_hand(model, X.numpy(), [3, 6, 4, 3]), atol=1e-6)
+
+
+def test_a_5_a_skipped_layer_has_no_choice_without_any_group():
+    ofa = OFA(chain(), RunConfig(same_search_space=[], skip_layers=["first"]))
+    assert "first" not in ofa.ofa_layers
+
+
+def test_a_6_the_documented_names_of_operators():
+    model = nn.Sequential(nn.Conv2D(3, 4, 1), nn.Conv2D(4, 2, 1))
+    Convert(supernet(expand_ratio=[0.5, 1.0])).convert(model)
+    teacher = nn.Sequential(nn.Conv2D(3, 4, 1), nn.Conv2D(4, 2, 1))
+    for op in ("conv", "conv2d", "Conv2D"):
+        config = DistillConfig(teacher_model=teacher, mapping_layers=["0"], mapping_op=op)
+        assert len(OFA(model, UNTIED, config).netAs_param) == 2
+
+
+def test_a_7_a_bound_of_n_epochs_is_excluded():
+    assert utils.search_idx(0, [[1], [2, 3]]) == (0, 0)
+    assert utils.search_idx(1, [[1], [2, 3]]) == (1, 0)
+
+
+def test_a_7_the_documented_task_is_not_the_largest_network():
+    for task in ("width", ["width"], "expand_ratio"):
+        ofa = OFA(chain(), UNTIED)
+        ofa.set_task(task)
+        drawn = set()
+        for _ in range(20):
+            ofa(X)
+            drawn |= {sizes["expand_ratio"] for sizes in ofa.get_current_config.values()}
+        assert drawn == {0.5, 1.0}
+
+
+def test_a_7_a_phase_counts_for_a_task_given_as_a_word():
+    ofa = OFA(chain(expand_ratio=[0.25, 0.5, 1.0]), UNTIED)
+    ofa.set_task("width", phase=0)
+    drawn = set()
+    for _ in range(20):
+        ofa(X)
+        drawn |= {sizes["expand_ratio"] for sizes in ofa.get_current_config.values()}
+    assert drawn == {0.5, 1.0}
+
+
+def test_a_7_the_schedule_moves_without_dynamic_batch_size():
+    run_config = RunConfig(
+        same_search_space=[],
+        elastic_depth=(1, 3),
+        n_epochs=[[1], [2]],
+        total_images=4,
+        train_batch_size=2,
+    )
+    ofa = OFA(chain(), run_config)
+    tasks = []
+    for _ in range(4):
+        tasks.append(ofa.task)
+        ofa(X)
+    assert tasks == [["depth"], ["depth"], ["depth", "width"], ["depth", "width"]]
+
+
+def test_a_7_a_decoded_token_runs():
+    ofa = OFA(chain(), UNTIED)
+    ofa.tokenize()
+    ofa.decode_token([0, 1, 0, 1])
+    expected = by_hand(ofa.model, X.numpy(), [3, 6, 3, 6])
+    np.testing.assert_allclose(ofa(X).numpy(), expected, atol=1e-6)
+
+
+def test_a_7_search_is_no_empty_function():
+    assert "evolutionary_search" in inspect.getsource(OFA.search)
+
+
+def test_a_8_an_even_kernel_is_one_line():
+    with pytest.raises(InputError, match="must be odd numbers; got 4"):
+        supernet(kernel_size=(3, 4, 5, 7))
+
+
+# C. Wrong results
+
+
+def test_c_batch_norm_does_not_keep_the_mode_of_its_first_call():
+    layer = layers.SuperBatchNorm2D(4)
+    x = draw(6, 4, 3, 3) * 3 + 5
+    layer.train()
+    run(layer, x)
+    layer.eval()
+    mean, variance = layer._mean.numpy(), layer._variance.numpy()
+    expected = (x - mean[:, None, None]) / np.sqrt(variance[:, None, None] + 1e-5)
+    close(run(layer, x), expected)
+    assert abs(run(layer, x).mean().item()) > 1
+    layer.train()
+    assert abs(run(layer, x).mean().item()) < 1e-5
+
+
+def test_c_a_tensor_as_mask_is_a_mask():
+    plain = nn.MultiHeadAttention(8, 2)
+    x = paddle.to_tensor(draw(2, 3, 8))
+    mask = paddle.to_tensor(draw(2, 1, 3, 3))
+    expected = plain(x, attn_mask=mask).numpy()
+    elastic = Convert(supernet(expand_ratio=[1.0])).convert([plain, nn.Linear(1, 1)])[0]
+    close(elastic(x, attn_mask=mask), expected, atol=1e-6)
+
+
+def test_c_padding_is_left_out_of_the_loss():
+    ofa, teacher = with_teacher(mapping_layers=["first"])
+    teacher.first.bias.set_value(draw(6, seed=9))
+    ofa.set_net_config({})
+    x, mask = draw(2, 3, 4), paddle.to_tensor([[1, 1, 0], [1, 0, 0]])
+    ofa(paddle.to_tensor(x))
+    loss = ofa.calc_distill_loss(mask).item()
+    x[0, 2] += 100.0
+    x[1, 1:] += 100.0
+    ofa(paddle.to_tensor(x))
+    np.testing.assert_allclose(ofa.calc_distill_loss(mask).item(), loss, rtol=1e-5)
+
+
+def test_c_operators_belong_to_the_layers_the_user_named():
+    class Two(nn.Layer):
+        def __init__(self, narrow):
+            super().__init__()
+            self.one, self.two = nn.Linear(4, narrow), nn.Linear(narrow, 7)
+            self.head = nn.Linear(7, 2)
+
+        def forward(self, x):
+            return self.head(self.two(self.one(x)))
+
+    model = Convert(supernet(expand_ratio=[1.0])).convert(Two(3))
+    # In another order than the layers stand in.
+    config = DistillConfig(teacher_model=Two(5), mapping_layers=["two", "one"], mapping_op="linear")
+    ofa = OFA(model, UNTIED, config)
+    assert [p.shape for p in ofa.netAs_param] == [[7, 7], [7], [3, 5], [5]]
+    ofa(X)
+    assert ofa.calc_distill_loss().item() > 0
+
+
+# C. Crashes
+
+
+def test_c_a_distillation_function_is_called():
+    ofa, _ = with_teacher(
+        mapping_layers=["first"], distill_fn=lambda ours, theirs: ours.sum() * 0 + 7
+    )
+    ofa(X)
+    assert ofa.calc_distill_loss().item() == 7
+
+
+def test_c_an_operator_on_a_composite_layer():
+    ofa, _ = with_teacher(mapping_layers=["middle.0"], mapping_op="linear")
+    teacher = encoder(1)
+    config = DistillConfig(
+        teacher_model=teacher, mapping_layers=["encoder.layers.0"], mapping_op="linear"
+    )
+    ofa = OFA(converted(encoder()), distill_config=config)
+    ofa.set_net_config(utils.dynabert_config(ofa, 0.5))
+    ofa(IDS)
+    assert ofa.calc_distill_loss().item() > 0
+
+
+def test_c_a_loss_without_mapped_layers_is_one_line():
+    ofa, _ = with_teacher()
+    ofa(X)
+    with pytest.raises(InputError, match="give DistillConfig mapping_layers"):
+        ofa.calc_distill_loss()
+
+
+@pytest.mark.filterwarnings("ignore:When training, we now always track")
+def test_c_an_export_cuts_batch_norms_too():
+    model = nn.Sequential(nn.Conv2D(3, 4, 3), nn.BatchNorm2D(4), nn.Conv2D(4, 2, 1))
+    Convert(supernet(expand_ratio=[0.5, 1.0])).convert(model)
+    ofa = OFA(model, UNTIED)
+    small = ofa.export({"0": {"expand_ratio": 0.5}}, [[1, 3, 6, 6]], ["float32"])
+    assert small[1]._mean.shape == [2]
+    assert small(paddle.to_tensor(draw(2, 3, 6, 6))).shape == [2, 2, 4, 4]
+
+
+def test_c_a_grouped_convolution_with_a_bias_shrinks():
+    layer = layers.SuperGroupConv2D(4, 8, 3, groups=2)
+    assert run(layer, draw(1, 4, 5, 5), channel=4).shape == [1, 4, 3, 3]
+
+
+def test_c_plain_attention_and_decoders_run_beside_the_package():
+    decoder = nn.TransformerDecoderLayer(8, 2, 16)
+    x = paddle.to_tensor(draw(2, 3, 8))
+    assert decoder(x, x).shape == [2, 3, 8]
+    assert nn.MultiHeadAttention(8, 2)(x).shape == [2, 3, 8]
+
+
+def test_c_a_network_that_cannot_be_traced_leaves_no_static_mode():
+    class Odd(Chain):
+        def forward(self, x):
+            if float(x.numpy().sum()) > 0:
+                x = x + 1
+            return super().forward(x)
+
+    model = Convert(supernet(expand_ratio=[0.5, 1.0])).convert(Odd())
+    ofa = OFA(model)
+    with pytest.raises(InputError) as caught:
+        ofa(X)
+    assert "\n" not in str(caught.value)
+    assert paddle.in_dynamic_mode()
+    assert model.training
+    ofa.set_net_config({})
+    assert ofa(X).shape == [3, 2]
+
+
+def test_c_nothing_is_printed(capsys):
+    ofa = OFA(chain(), UNTIED)
+    ofa(X)
+    ofa.export({}, [[1, 4]], ["float32"])
+    printed = capsys.readouterr()
+    assert printed.out == printed.err == ""
+
+
+def test_c_the_teacher_is_not_trained_by_the_models_optimiser():
+    ofa, teacher = with_teacher()
+    count = sum(p.size for p in ofa.parameters())
+    assert count == sum(p.size for p in ofa.model.parameters())
+    before = teacher.first.weight.numpy()
+    optimizer = paddle.optimizer.SGD(1.0, parameters=ofa.parameters())
+    student, answer = ofa(X)
+    (student - answer).square().sum().backward()
+    optimizer.step()
+    np.testing.assert_array_equal(teacher.first.weight.numpy(), before)
