@@ -238,7 +238,8 @@ class OFA(nn.Layer):
         """
         space = self._traced_space(inputs, kwargs)
         space.complete(self._net_config or {})
-        self._space, self._is_traced = space, True
+        # What ran before need not be of the space as it is known now.
+        self._space, self._is_traced, self._ran = space, True, None
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
         """Run the sub-network that is next.
