@@ -9,7 +9,7 @@ from ofa_bert.errors import InputError
 from ofa_bert.ofa import OFA, Convert, DistillConfig, compat, supernet, utils
 from ofa_bert.ofa.active import running
 from ofa_bert.ofa.utils import nlp_utils
-from tests.oracles import bert, softmax
+from tests.oracles import bert, gelu, softmax
 from tests.tiny import paddle, randomise, tiny_batch
 
 nn = paddle.nn
@@ -82,8 +82,6 @@ def layer_forward(w, x, heads, neurons, head_mask=None, neuron_mask=None, eps=1e
     )
     x = norm(x + attended, "norm1")
     z = x @ w["linear1.weight"][:, :neurons] + w["linear1.bias"][:neurons]
-    from tests.oracles import gelu
-
     a = gelu(z) * (1.0 if neuron_mask is None else neuron_mask)
     return norm(x + a @ w["linear2.weight"][:neurons] + w["linear2.bias"], "norm2")
 

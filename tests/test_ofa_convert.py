@@ -263,6 +263,12 @@ def test_what_cannot_be_converted_is_named_and_stays():
     assert [type(layer).__name__ for layer in model] == ["Block", "Own", "GroupNorm", "Block"]
 
 
+def test_nothing_is_said_of_widths_where_only_kernels_change():
+    model = nn.Sequential(nn.Conv2D(2, 4, 3), nn.GroupNorm(2, 4), nn.Conv2D(4, 2, 3))
+    Convert(supernet(kernel_size=(3, 5))).convert(model)
+    assert type(model[1]) is nn.GroupNorm
+
+
 def test_attention_of_its_own_kind_keeps_its_projections():
     class Own(nn.MultiHeadAttention):
         def forward(self, x):
@@ -341,6 +347,13 @@ def test_converting_twice_and_converting_no_layers():
         convert(model)
     with pytest.raises(InputError, match="item 0 is a int"):
         convert([3])
+
+
+def test_a_norm_over_two_axes_cannot_get_wider():
+    with pytest.raises(InputError, match=r"normalises over \[6, 2\]; only one axis can get wider"):
+        Convert(supernet(expand_ratio=(1, 2))).convert(
+            [nn.Conv2D(1, 6, 1), nn.LayerNorm([6, 2]), nn.Conv2D(6, 1, 1)]
+        )
 
 
 @pytest.mark.parametrize("ratio", [1.5, 2])

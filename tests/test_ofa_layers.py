@@ -504,3 +504,32 @@ def test_full_attention_is_paddles_with_caches_too():
 def test_more_heads_than_there_are():
     with pytest.raises(InputError, match="num_heads must be 1 to 3; got 4"):
         L.SuperMultiHeadAttention(12, 3)(paddle.ones([1, 2, 12]), num_heads=4)
+
+
+def test_layer_norm_without_weights_and_gradients_of_a_part():
+    x = draw(3, 5)
+    expected = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+    close(run(L.SuperLayerNorm(8, weight_attr=False, bias_attr=False), x), expected)
+    close(run(L.SuperLayerNorm(8, weight_attr=False), x), expected)
+    layer = randomised(L.SuperLayerNorm(8))
+    run(layer, x).sum().backward()
+    close(layer.bias.grad, [3.0] * 5 + [0.0] * 3)
+    close(layer.weight.grad, [*expected.sum(0), 0.0, 0.0, 0.0])
+
+
+def test_statistics_that_are_always_used_do_not_move():
+    layer = randomised(L.SuperBatchNorm2D(6, use_global_stats=True))
+    before = layer._mean.numpy()
+    x = draw(5, 4, 3, 2)
+    mean, variance, weight, bias = (
+        p.numpy()[:4, None, None] for p in (layer._mean, layer._variance, layer.weight, layer.bias)
+    )
+    close(run(layer, x), (x - mean) / np.sqrt(variance + 1e-5) * weight + bias)
+    np.testing.assert_array_equal(layer._mean.numpy(), before)
+
+
+def test_norms_in_nhwc():
+    layer = randomised(L.SuperBatchNorm2D(6, data_format="NHWC"))
+    x = draw(5, 3, 2, 4)
+    expected = (x - x.mean((0, 1, 2))) / np.sqrt(x.var((0, 1, 2)) + 1e-5)
+    close(run(layer, x), expected * layer.weight.numpy()[:4] + layer.bias.numpy()[:4])

@@ -69,7 +69,7 @@ def test_a_phase_opens_the_largest_values_of_its_task(stage, expected):
 def test_every_open_choice_is_drawn_alike():
     generator = np.random.default_rng(0)
     stage = Stage(("kernel_size", "depth", "width"))
-    drawn = [draw(FREE, stage, generator) for _ in range(3000)]
+    drawn = [draw(open_choices(FREE, stage), generator) for _ in range(3000)]
     for values in (
         [c["conv"]["kernel_size"] for c in drawn],
         [c["conv"]["expand_ratio"] for c in drawn],
@@ -168,7 +168,10 @@ def test_batches_are_counted_where_no_epoch_is_set():
 
 
 def test_the_schedule_must_know_the_epoch():
-    ofa = ofa_of(n_epochs=[[1], [2], [3]])
+    ofa = ofa_of(n_epochs=[[1], [2], [3]], dynamic_batch_size=[1, 1, 1])
+    ofa.set_net_config({"depth": 1})
+    assert ofa(X).shape == [1, 2, 4, 4]
+    ofa.set_net_config(None)
     with pytest.raises(InputError, match="call set_epoch, or give RunConfig train_batch_size"):
         ofa(X)
 
@@ -190,3 +193,22 @@ def test_a_task_set_by_hand(task, phase, expected):
     ofa.set_task(None)
     ofa.set_epoch(0)
     assert seen(ofa) == ({3, 5}, {1.0}, {3})
+
+
+def test_the_largest_and_the_smallest_for_a_sandwich():
+    ofa = ofa_of(n_epochs=[[1], [2], [3]])
+    ofa.set_epoch(0)
+    before = ofa.get_current_config
+    assert ofa.sample_config("smallest") == {
+        **{f"convs.{i}": {"kernel_size": 3, "expand_ratio": 1.0} for i in range(3)},
+        "depth": 3,
+    }
+    ofa.set_epoch(2)
+    smallest = ofa.sample_config("smallest")
+    assert smallest["convs.1"] == {"kernel_size": 3, "expand_ratio": 0.5}
+    assert smallest["depth"] == 1
+    assert ofa.sample_config("largest")["convs.1"] == {"kernel_size": 5, "expand_ratio": 1.0}
+    assert len({str(ofa.sample_config()) for _ in range(20)}) > 5
+    assert ofa.get_current_config == before
+    with pytest.raises(InputError, match="random, largest or smallest; got 'tiny'"):
+        ofa.sample_config("tiny")

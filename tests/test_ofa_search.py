@@ -20,6 +20,8 @@ from ofa_bert.ofa.budget import (
     within_macs,
     within_params,
 )
+from ofa_bert.ofa.convert_super import Convert, supernet
+from ofa_bert.ofa.ofa import OFA
 from ofa_bert.ofa.search import evolutionary_search
 
 SMALL = {
@@ -288,3 +290,46 @@ def test_a_latency_budget_asks_for_the_time_of_each_network():
     assert budget({})
     assert not within_latency(0.0, lambda config: nn.Linear(2, 2), paddle.ones([1, 2]), runs=1)({})
     assert str(budget) == "at most 1e+09 milliseconds"
+
+
+class Converted(nn.Layer):
+    """Two free convolutions, and two whose widths a residual ties."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2D(1, 4, 1)
+        self.inner, self.last = nn.Conv2D(4, 8, 3, padding=1), nn.Conv2D(8, 4, 1)
+        self.out = nn.Conv2D(4, 2, 1)
+
+    def forward(self, x):
+        x = self.stem(x)
+        return self.out(x + self.last(nn.functional.relu(self.inner(x))))
+
+
+def test_a_converted_network_is_searched_within_its_macs():
+    """Every configuration's cost by hand; the best one by enumeration."""
+    ofa = OFA(Convert(supernet(expand_ratio=[0.25, 0.5, 1.0])).convert(Converted()))
+    image = InputSpec([1, 1, 5, 5], "float32")
+    ofa.trace(image)
+    assert set(ofa.ofa_layers) == {"stem", "inner"}
+
+    def macs(stem, inner):  # stem and last have stem * 4 channels, inner has inner * 8
+        return 25 * (4 * stem + 4 * stem * 9 * 8 * inner + 8 * inner * 4 * stem + 4 * stem * 2)
+
+    def wide(stem, inner):
+        return stem + 3 * inner
+
+    ratios = list(itertools.product([0.25, 0.5, 1.0], repeat=2))
+    budget = within_macs(3000, lambda c: ofa.export(c, [[1, 1, 5, 5]], ["float32"]), image)
+    for stem, inner in ratios:
+        config = {"stem": {"expand_ratio": stem}, "inner": {"expand_ratio": inner}}
+        assert budget.measure(config) == macs(stem, inner)
+    best = max((pair for pair in ratios if macs(*pair) <= 3000), key=lambda pair: wide(*pair))
+
+    def score(ofa, config):
+        return wide(config["stem"]["expand_ratio"], config["inner"]["expand_ratio"])
+
+    config, found = ofa.search(score, budget)
+    assert found == wide(*best)
+    assert (config["stem"]["expand_ratio"], config["inner"]["expand_ratio"]) == best
+    assert config["last"] == config["stem"]

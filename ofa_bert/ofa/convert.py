@@ -99,6 +99,12 @@ def _check_scales(plan: Plan) -> None:
                     f"{name} has {groups} groups, which do not divide {float(scale * total):g} "
                     "channels; use another expand_ratio or channel",
                 )
+        if isinstance(layer, nn.LayerNorm):
+            require(
+                step.out_scale == 1 or len(layer._normalized_shape) == 1,
+                f"{name} normalises over {layer._normalized_shape}; only one axis can get wider; "
+                "use an expand_ratio of at most 1",
+            )
         if step.cls is SuperMultiHeadAttention:
             scale = _scale_of(plan, layer.q_proj)
             require(

@@ -114,7 +114,7 @@ def make_plain(model: nn.Layer, used: Mapping[str, Used]) -> None:
             plain[id(layer)] = plain_layer(layer, used.get(name), cut)
     for layer in model.sublayers():
         if isinstance(layer, Block):
-            plain[id(layer)] = plain[id(layer.fn)]
+            plain[id(layer)] = plain.get(id(layer.fn), layer.fn)
     replace_sublayers([model, *model.sublayers(), *plain.values()], plain)
 
 

@@ -92,7 +92,8 @@ def plain_copy(
     with evaluating(model), paddle.no_grad(), running(sizes=sizes), watching(model, sizes) as used:
         model(*args, **kwargs)
     plain = copy.deepcopy(model)
-    make_plain(plain, used)
+    with paddle.no_grad():
+        make_plain(plain, used)
     plain.eval()
     return plain
 

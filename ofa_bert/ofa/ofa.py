@@ -87,11 +87,12 @@ class OFA(nn.Layer):
         available = schedule.tasks_of(space.free())
         order = available if elastic_order is None else elastic_order
         self.elastic_order = list(schedule.check_tasks(order, available) if order else ())
-        require(
-            run.n_epochs is None or len(run.n_epochs) == len(self.elastic_order),
-            f"n_epochs must have one list for each task of {self.elastic_order}; "
-            f"got {run.n_epochs}",
-        )
+        for name in ("n_epochs", "dynamic_batch_size"):
+            per_task = getattr(run, name)
+            require(
+                per_task is None or len(per_task) == len(self.elastic_order),
+                f"{name} must have one entry for each task of {self.elastic_order}; got {per_task}",
+            )
         self._init_distillation(model, distill_config)
         # Drawn from NumPy's own generator, so that numpy.random.seed makes a run repeatable.
         self._generator = np.random.default_rng(np.random.randint(2**31))
@@ -204,6 +205,25 @@ class OFA(nn.Layer):
         # Kept as given: what is tied to it may be found later.
         self._net_config = copy.deepcopy(None if config is None else dict(config))
 
+    def sample_config(self, sample_type: str = "random") -> Config:
+        """Give a configuration of the tasks that are open now, without setting it.
+
+        Args:
+            sample_type: ``random``, ``largest`` or ``smallest``.
+
+        Raises:
+            InputError: if it is none of them.
+        """
+        choices = schedule.open_choices(self._space.free(), self._stage_now())
+        if sample_type == "random":
+            return self._space.complete(schedule.draw(choices, self._generator))
+        require(
+            sample_type in ("largest", "smallest"),
+            f"sample_type must be random, largest or smallest; got {sample_type!r}",
+        )
+        largest = sample_type == "largest"
+        return self._space.complete(schedule.extreme(choices, largest=largest))
+
     def trace(self, *inputs: Any, **kwargs: Any) -> None:
         """Find which layers share or lose their choice of width, from the network's own program.
 
@@ -218,7 +238,8 @@ class OFA(nn.Layer):
         """
         space = self._traced_space(inputs, kwargs)
         space.complete(self._net_config or {})
-        self._space, self._is_traced = space, True
+        # What ran before need not be of the space as it is known now.
+        self._space, self._is_traced, self._ran = space, True, None
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
         """Run the sub-network that is next.
@@ -379,20 +400,20 @@ class OFA(nn.Layer):
     def _stage_now(self) -> schedule.Stage:
         if self._stage is not None:
             return self._stage
-        return schedule.stage_at(self._epoch_now(), self.elastic_order, self.run_config.n_epochs)
-
-    def _epoch_now(self) -> int:
-        run = self.run_config
-        if self._epoch is not None:
-            return self._epoch
-        if run.total_images is not None and run.train_batch_size is not None:
-            return self._batches // math.ceil(run.total_images / run.train_batch_size)
+        epoch, n_epochs = self._epoch_now(), self.run_config.n_epochs
         require(
-            run.n_epochs is None,
+            epoch is not None or n_epochs is None,
             "the schedule must know the epoch; call set_epoch, or give RunConfig "
             "train_batch_size and total_images",
         )
-        return 0
+        return schedule.stage_at(epoch or 0, self.elastic_order, n_epochs)
+
+    def _epoch_now(self) -> int | None:
+        """Give the epoch that was set, or else the one that the batches seen make."""
+        run = self.run_config
+        if self._epoch is None and run.total_images and run.train_batch_size:
+            return self._batches // math.ceil(run.total_images / run.train_batch_size)
+        return self._epoch
 
     def _next_config(self, space: SearchSpace, generator: np.random.Generator) -> Config:
         if self._net_config is not None:
@@ -401,17 +422,15 @@ class OFA(nn.Layer):
             return {}
         if not self.training:
             return self._ran or {}
-        return schedule.draw(space.free(), self._stage_now(), generator)
+        choices = schedule.open_choices(space.free(), self._stage_now())
+        return schedule.draw(choices, generator)
 
     def _count_forward(self) -> None:
         """Count the batches seen: each is run by as many sub-networks as its task says."""
-        per_batch = 1
-        if counts := self.run_config.dynamic_batch_size:
-            task = self._stage_now().tasks[-1:]
-            place = (
-                self.elastic_order.index(task[0]) if task and task[0] in self.elastic_order else 0
-            )
-            per_batch = counts[min(place, len(counts) - 1)]
+        counts, per_batch = self.run_config.dynamic_batch_size, 1
+        if counts and self._epoch_now() is not None:
+            newest = [self.elastic_order.index(t) for t in self.task if t in self.elastic_order]
+            per_batch = counts[max(newest, default=0)]
         self._forwards += 1
         if self._forwards >= per_batch:
             self._forwards, self._batches = 0, self._batches + 1

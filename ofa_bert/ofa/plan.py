@@ -97,7 +97,8 @@ def plan_conversion(named: Sequence[tuple[str, nn.Layer]], space: supernet) -> P
         elif not layer.sublayers() and layer.parameters(include_sublayers=False):
             left.append((name, layer))
     left += [(name, layer) for name, layer in named if _is_unknown_attention(layer)]
-    return Plan(tuple(steps), tuple(left))
+    # A layer that cannot change its width is no trouble where nothing does.
+    return Plan(tuple(steps), tuple(left) if elastic_width else ())
 
 
 def base_of(layer: nn.Layer, classes: tuple[type[nn.Layer], ...]) -> type[nn.Layer] | None:

@@ -101,8 +101,8 @@ def open_choices(free: Mapping[str, Any], stage: Stage) -> dict[str, Any]:
     }
 
 
-def draw(free: Mapping[str, Any], stage: Stage, generator: np.random.Generator) -> Config:
-    """Draw a configuration, each open choice independently and evenly."""
+def draw(choices: Mapping[str, Any], generator: np.random.Generator) -> Config:
+    """Draw a configuration, each choice independently and evenly."""
 
     def one_of(values: Sequence[Any]) -> Any:
         return values[int(generator.integers(len(values)))]
@@ -111,14 +111,14 @@ def draw(free: Mapping[str, Any], stage: Stage, generator: np.random.Generator) 
         name: one_of(sizes)
         if name == DEPTH
         else {key: one_of(values) for key, values in sizes.items()}
-        for name, sizes in open_choices(free, stage).items()
+        for name, sizes in choices.items()
     }
 
 
-def extreme(free: Mapping[str, Any], *, largest: bool) -> Config:
+def extreme(choices: Mapping[str, Any], *, largest: bool) -> Config:
     """Give the largest or the smallest configuration."""
     at = -1 if largest else 0
     return {
         name: sizes[at] if name == DEPTH else {key: values[at] for key, values in sizes.items()}
-        for name, sizes in free.items()
+        for name, sizes in choices.items()
     }

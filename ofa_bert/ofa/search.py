@@ -66,37 +66,42 @@ def evolutionary_search(
         InputError: if the space or an option is not as above, or no configuration that was tried
             meets the condition.
     """
-    for name, ratio in {
+    ratios = {
         "parent_ratio": parent_ratio,
         "mutation_ratio": mutation_ratio,
         "mutate_probability": mutate_probability,
-    }.items():
+    }
+    for name, ratio in ratios.items():
         require(0 <= ratio <= 1, f"{name} must be 0 to 1; got {ratio}")
     require(population >= 2, f"population must be at least 2; got {population}")
     require(generations >= 0, f"generations must be at least 0; got {generations}")
-    choices = _choices(space)
-    trial = _Trial(choices, evaluate, condition)
+    trial = _Trial(_choices(space), evaluate, condition)
     num_parents = max(1, round(population * parent_ratio))
     num_children = population - num_parents
-    sizes = [len(choice.values) for choice in choices]
+    sizes = [len(choice.values) for choice in trial.choices]
     if math.prod(sizes) <= population + generations * num_children:
         for genome in itertools.product(*map(range, sizes)):
             trial.score(genome)
         return trial.best()
 
     draws = _Draws(sizes, np.random.default_rng(seed), mutate_probability)
-    trial.score(tuple(choice.smallest for choice in choices))
-    trial.score(tuple(choice.largest for choice in choices))
-    trial.grow(draws.random, population)
-    if not trial.scores:
-        return trial.best()
-    trial.grow(lambda: draws.mutant(trial.ranking()), population)
+    _first_generation(trial, draws, population)
     for _ in range(generations):
         parents, before = trial.ranking()[:num_parents], len(trial.scores)
         trial.grow(partial(draws.mutant, parents), before + round(num_children * mutation_ratio))
         trial.grow(partial(draws.mixture, parents), before + num_children)
         trial.grow(draws.random, before + num_children)
     return trial.best()
+
+
+def _first_generation(trial: _Trial, draws: _Draws, population: int) -> None:
+    """Score random members; under a narrow condition, neighbours of those that meet it."""
+    trial.score(tuple(choice.smallest for choice in trial.choices))
+    trial.score(tuple(choice.largest for choice in trial.choices))
+    trial.grow(draws.random, population)
+    if not trial.scores:
+        raise InputError(trial.nothing_found())
+    trial.grow(lambda: draws.mutant(trial.ranking()), population)
 
 
 @dataclass(frozen=True)
@@ -182,11 +187,12 @@ class _Trial:
     def best(self) -> tuple[Config, float]:
         """Give the best configuration and its score."""
         if not self.scores:
-            raise InputError(self._nothing_found())
+            raise InputError(self.nothing_found())
         genome = self.ranking()[0]
         return self.config(genome), self.scores[genome]
 
-    def _nothing_found(self) -> str:
+    def nothing_found(self) -> str:
+        """Say that nothing meets the condition, and by how much."""
         tried = f"none of {len(self.allowed)} sub-networks tried"
         if not isinstance(self.condition, Budget):
             return f"{tried} meets the condition; the condition must hold for some of them"

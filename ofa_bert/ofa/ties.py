@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from paddle import nn
@@ -74,15 +75,8 @@ def tie(space: SearchSpace, groups: Iterable[Iterable[str]], fixed: Iterable[str
     for group in merged:
         if any(name in firm or _has_one_width(space, name) for name in group):
             firm |= group
-    return SearchSpace(
-        space.blocks,
-        space.choices,
-        space.depths,
-        tuple(frozenset(group) for group in merged),
-        frozenset(firm),
-        space.skipped,
-        space.names_by_key,
-    )
+    joined_layers = tuple(frozenset(group) for group in merged)
+    return replace(space, groups=joined_layers, fixed=frozenset(firm))
 
 
 def attention_groups(model: nn.Layer) -> list[set[str]]:
