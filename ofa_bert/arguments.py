@@ -82,21 +82,32 @@ def parse_args(
     given = vars(parsed)
     path = given.pop("config", None)
     values = {**(defaults or {}), **(read_yaml(path, known) if path else {}), **given}
-    missing = [
-        f"--{name}"
-        for name, flag in known.items()
-        if flag.default is dataclasses.MISSING and name not in values
-    ]
+    missing = [f"--{name}" for name in _missing(known, values)]
     if missing:
         raise InputError(f"missing {', '.join(missing)}; type {prog} --help for what they mean")
     return build(groups, values)
 
 
 def build(groups: Groups, values: dict[str, Any]) -> list[Any]:
-    """Make one object of each dataclass from a flat dictionary."""
+    """Make one object of each dataclass from a flat dictionary.
+
+    Raises:
+        InputError: if a required value is missing, or one breaks a rule of its dataclass.
+    """
+    missing = _missing({n: f for group in groups for n, f in flags_of(group).items()}, values)
+    if missing:
+        raise InputError(f"settings must say {', '.join(missing)}; they do not")
     return [
         group(**{name: values[name] for name in flags_of(group) if name in values})
         for group in groups
+    ]
+
+
+def _missing(known: Mapping[str, Flag], values: Mapping[str, Any]) -> list[str]:
+    return [
+        name
+        for name, flag in known.items()
+        if flag.default is dataclasses.MISSING and name not in values
     ]
 
 

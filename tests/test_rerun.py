@@ -145,6 +145,15 @@ def test_results_that_are_no_run_are_refused(teacher, tmp_path, changes, message
         rerun.main([str(path)])
 
 
+def test_settings_that_lack_a_required_one_are_refused(teacher, tmp_path):
+    path = changed(teacher, tmp_path / "a")
+    results = json.loads(path.read_text())
+    del results["settings"]["model_name_or_path"]
+    path.write_text(json.dumps(results))
+    with pytest.raises(InputError, match="settings must say model_name_or_path; they do not"):
+        rerun.main([str(path)])
+
+
 def test_results_of_an_older_version_say_what_they_lack(tmp_path):
     (tmp_path / "results.json").write_text('{"settings": {}}')
     with pytest.raises(InputError, match="must say command, started_in, environment, inputs"):
