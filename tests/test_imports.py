@@ -19,11 +19,12 @@ SCRIPTS = ("run_glue_ofa", "export_model")
 # of more words wins over its package's.
 ROWS = (
     ("errors",),
-    ("durable", "fingerprint", "places", "run_lock", "stopping"),
+    ("durable", "fingerprint", "run_lock", "stopping"),
+    ("places",),
     ("runtime", "config", "arguments", "scores", "metrics", "metrics_log", "distributed"),
     ("__init__",),  # the version, and public names, which it imports when they are asked for
     ("subnet", "deploy", "optimizer", "training_state", "command", "cli"),
-    ("nn", "report", "checkpointing"),
+    ("nn", "report", "checkpointing", "run_identity"),
     ("checkpoint",),
     ("data", "run_folder", "integrations"),
     ("distill", "task", "evaluate", "predictor"),
