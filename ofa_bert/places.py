@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ofa_bert.errors import InputError
+from ofa_bert.run_lock import LOCK, locked, read_holder
 
 
 def cache_directory() -> Path:
@@ -21,7 +23,7 @@ def cache_directory() -> Path:
 
 @contextmanager
 def scratch_directory(name: str) -> Iterator[Path]:
-    """Give an empty directory in the cache, for as long as the block runs.
+    """Give a directory in the cache, empty but for a lock, for as long as the block runs.
 
     Raises:
         InputError: if the cache cannot be written.
@@ -29,11 +31,21 @@ def scratch_directory(name: str) -> Iterator[Path]:
     parent = cache_directory()
     try:
         parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(parent, name)
         temporary = tempfile.TemporaryDirectory(prefix=f"{name}_", dir=parent)
     except OSError as error:
         raise InputError(
             f"cache directory {parent} cannot be written: {error.strerror}; "
             "set OFA_BERT_CACHE to one that can"
         ) from None
-    with temporary as path:
+    with temporary as path, locked(Path(path)):
         yield Path(path)
+
+
+def _remove_abandoned(parent: Path, name: str) -> None:
+    """Remove what processes that were killed left there: graphs of large models, perhaps."""
+    for folder in parent.glob(f"{name}_*"):
+        with suppress(InputError):
+            holder = read_holder(folder / LOCK)
+            if holder is not None and holder.is_gone:
+                shutil.rmtree(folder, ignore_errors=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,13 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ofa_bert import runtime
-from ofa_bert.arguments import checked, flags_of, resolved
+from ofa_bert.arguments import checked, flags_of
 from ofa_bert.checkpoint.files import read_json, reason, replacing, write_json
 from ofa_bert.config import DataConfig, OutputConfig
-from ofa_bert.deploy import versions
 from ofa_bert.errors import InputError
 from ofa_bert.metrics_log import MetricsLog
+from ofa_bert.run_identity import (
+    changed_inputs,
+    changed_settings,
+    changed_surroundings,
+    describe_run,
+)
 from ofa_bert.run_lock import LOCK, locked
 from ofa_bert.settings_file import read_settings_file
 
@@ -50,22 +52,6 @@ MADE_BY_A_RUN = (
     "tokenizer.json",
     "tokenizer_config.json",
 )
-HARMLESS = (
-    "output_dir",
-    "overwrite_output_dir",
-    "resume",
-    "keep_checkpoints",
-    "logging_steps",
-    "device",
-    "n_gpu",
-    "math_library",
-    "log_level",
-)
-"""Settings that may change between start and resume without changing the result.
-
-Another device or math library rounds differently, which is a warning; another number of processes
-makes larger steps, and is refused.
-"""
 
 
 @dataclass(frozen=True)
@@ -131,26 +117,6 @@ def open_run_folder(
             # Another process must not resume from what the main one is about to remove.
             wait_for_all(ranks)
         yield folder
-
-
-def describe_run(configs: Sequence[Any], inputs: Mapping[str, str], ranks: Ranks) -> dict[str, Any]:
-    """Say what a run starts from.
-
-    Returns:
-        JSON values; runs of the same ``id`` give the same result, but for rounding where
-        ``versions`` or ``runtime`` differ.
-    """
-    settings = resolved(configs)
-    decisive = {name: value for name, value in settings.items() if name not in HARMLESS}
-    identity = json.dumps([decisive, dict(inputs), ranks.size], sort_keys=True)
-    return {
-        "id": hashlib.sha256(identity.encode()).hexdigest(),
-        "processes": ranks.size,
-        "inputs": dict(inputs),
-        "versions": versions(),
-        "runtime": runtime.describe(),
-        "settings": settings,
-    }
 
 
 def _check_place(folder: Path, output: OutputConfig, settings: dict[str, Any]) -> None:
@@ -225,7 +191,7 @@ def _check_resumable(folder: Path, run: dict[str, Any]) -> None:
     before = run  # what a kill in the first moment leaves: there is nothing to go on from
     if (folder / START).exists():
         before = read_json(folder / START, "start of the run")
-    changed = [*_changed_settings(read_settings(folder), run), *_changed_inputs(before, run)]
+    changed = [*changed_settings(read_settings(folder), run), *changed_inputs(before, run)]
     if changed:
         raise InputError(
             f"resume needs the settings of the run in {folder}: {'; '.join(changed)}; "
@@ -234,41 +200,8 @@ def _check_resumable(folder: Path, run: dict[str, Any]) -> None:
     _remove_drafts(folder)
     if before is run:
         write_json(folder / START, run)
-    for what in ("versions", "runtime"):
-        if before.get(what) != run[what]:
-            logger.warning(
-                "the run began with %s %s and goes on with %s: it will not be bit for bit what it "
-                "would have been",
-                what,
-                before.get(what),
-                run[what],
-            )
-
-
-def _changed_settings(before: dict[str, Any], run: dict[str, Any]) -> list[str]:
-    return [
-        f"{name} was {before.get(name)}, is {value}"
-        for name, value in run["settings"].items()
-        if name not in HARMLESS and before.get(name) != value
-    ]
-
-
-def _changed_inputs(before: dict[str, Any], run: dict[str, Any]) -> list[str]:
-    changed = []
-    if before.get("processes") != run["processes"]:
-        changed.append(f"processes were {before.get('processes')}, are {run['processes']}")
-    known = before.get("inputs")
-    for name, fingerprint in run["inputs"].items():
-        if not isinstance(known, dict) or known.get(name) != fingerprint:
-            changed.append(f"{name} ({_origin(name, run['settings'])}) changed since the start")
-    return changed
-
-
-def _origin(name: str, settings: dict[str, Any]) -> str:
-    """Say where an input was read from."""
-    places = {"model": "model_name_or_path", "training rows": "train_file"}
-    place = settings.get(places.get(name, "dev_file")) or settings.get("data_dir")
-    return str(place or settings.get("task_name"))
+    for change in changed_surroundings(before, run):
+        logger.warning("%s: the result may differ in rounding", change)
 
 
 def _remove_drafts(folder: Path) -> None:

@@ -9,8 +9,9 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 from ofa_bert.errors import InputError
@@ -80,11 +81,19 @@ def read_holder(path: Path) -> Holder | None:
         ) from None
 
 
+def is_lock_file(name: str) -> bool:
+    """Whether a file of this name is a lock, or was about to become one."""
+    return name == LOCK or fnmatch(name, f".{LOCK}.*.tmp")
+
+
 def _acquire(path: Path, me: Holder) -> None:
     # Two runs of this host must not both find the same lock stale and both take it.
     descriptor = os.open(path.parent, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with suppress(OSError):  # a file system without it: the lock file alone must do
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        for draft in path.parent.glob(f".{path.name}.{me.host}.*.tmp"):
+            draft.unlink()  # of a process that was killed: the others of this host wait here
         holder = read_holder(path)
         if holder is not None and not holder.is_gone:
             raise InputError(_refusal(path, holder))

@@ -75,6 +75,7 @@ def test_equal_sizes_are_written_once():
         (lambda: DeviceConfig(n_gpu=-1), "n_gpu must not be negative"),
         (lambda: DeviceConfig(device="tpu"), "device must be one of cpu, gpu"),
         (lambda: OutputConfig("x", resume="yes"), "resume takes no value or 'auto'"),
+        (lambda: OutputConfig("x", keep_checkpoints=0), "keep_checkpoints must be at least 1; got"),
         (lambda: OutputConfig("x", True, "auto"), "resume and overwrite_output_dir must not"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ofa_bert.distributed import ALONE, Ranks, gather_rows, launch, launched_ranks, sum_terms
+from ofa_bert.distributed import (
+    ALONE,
+    Ranks,
+    gather_rows,
+    largest,
+    launch,
+    launched_ranks,
+    sum_terms,
+)
 from ofa_bert.evaluate import predict_logits
+from ofa_bert.stopping import Stopped
 from ofa_bert.training_state import model_arrays
 from tests.distributed_worker import STEPS, student_model, work
 from tests.tiny import tiny_dataset
@@ -148,3 +158,29 @@ def test_the_script_is_started_again_in_each_process(monkeypatch, tmp_path):
     assert command[where + 2 :] == "run.py --n_gpu 2".split()
     assert Path(command[where + 1]).parent == tmp_path
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_signal_is_handed_on_to_the_launcher_which_is_waited_for(monkeypatch, tmp_path):
+    calls = []
+
+    class Process:
+        def __init__(self, command, start_new_session):
+            assert start_new_session  # else Ctrl-C would reach the workers twice
+
+        def wait(self):
+            calls.append("wait")
+            if len(calls) == 1:
+                raise Stopped(signal.SIGTERM)
+
+        def terminate(self):
+            calls.append("terminate")
+
+    monkeypatch.setenv("OFA_BERT_CACHE", str(tmp_path))
+    monkeypatch.setattr(subprocess, "Popen", Process)
+    with pytest.raises(Stopped):
+        launch("run.py", [], "gpu", 2)
+    assert calls == ["wait", "terminate", "wait"]
+
+
+def test_the_largest_of_one_is_itself():
+    assert largest(3, ALONE) == 3

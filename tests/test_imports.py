@@ -20,12 +20,13 @@ SCRIPTS = ("run_glue_ofa", "export_model")
 ROWS = (
     ("safe_text",),
     ("errors",),
-    ("settings_file", "durable", "fingerprint", "places", "run_lock", "stopping"),
+    ("settings_file", "durable", "fingerprint", "run_lock", "stopping"),
+    ("places",),
     ("runtime", "config", "arguments", "scores", "metrics", "metrics_log", "distributed"),
     ("__init__",),  # the version, and public names, which it imports when they are asked for
     ("subnet", "deploy", "optimizer", "training_state", "cli"),
     ("crash", "diagnosis"),
-    ("nn", "report", "checkpointing", "command"),
+    ("nn", "report", "checkpointing", "command", "run_identity"),
     ("checkpoint",),
     ("data", "run_folder", "safe_graph", "integrations"),
     ("distill", "task", "evaluate", "predictor", "provenance"),

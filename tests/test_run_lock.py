@@ -9,7 +9,7 @@ import time
 import pytest
 
 from ofa_bert.errors import InputError
-from ofa_bert.run_lock import LOCK, locked, read_holder
+from ofa_bert.run_lock import LOCK, is_lock_file, locked, read_holder
 
 HERE = socket.gethostname()
 
@@ -101,6 +101,16 @@ def test_a_lock_that_is_none_of_ours_is_not_removed(tmp_path, content):
     ):
         raise AssertionError("not reached")
     assert (tmp_path / LOCK).read_text() == content
+
+
+def test_what_a_kill_left_before_the_lock_stood_is_removed(tmp_path):
+    draft = tmp_path / f".run.lock.{HERE}.123.tmp"
+    draft.write_text("{")
+    assert is_lock_file(draft.name)
+    assert is_lock_file("run.lock")
+    assert not is_lock_file("run.lock.txt")
+    with locked(tmp_path):
+        assert not draft.exists()
 
 
 def test_a_lock_that_someone_else_holds_by_now_is_left(tmp_path):

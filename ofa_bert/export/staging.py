@@ -12,7 +12,7 @@ from ofa_bert.checkpoint.files import reason
 from ofa_bert.deploy import DEPLOY_FILE, GRAPH_FILE, PARAMS_FILE
 from ofa_bert.durable import sync
 from ofa_bert.errors import InputError
-from ofa_bert.run_lock import LOCK, locked
+from ofa_bert.run_lock import is_lock_file, locked
 
 TOKENIZER_FILES = frozenset(
     {
@@ -67,7 +67,7 @@ def check_replaceable(directory: Path, kind: ExportKind) -> None:
         return
     if not directory.is_dir():
         raise InputError(f"{kind.name} directory must be a directory; got the file {directory}")
-    found = {path.name for path in directory.iterdir()} - {FILLING, LOCK}
+    found = {path.name for path in directory.iterdir() if not is_lock_file(path.name)} - {FILLING}
     foreign = sorted(found - kind.files - {MOVING})
     # Cut off while its files moved, an export may lack any of them.
     if found and (foreign or not (MOVING in found or _is_marked(directory, kind))):

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
+import time
 
 import pytest
+
+from tests.faults.scene import ROOT
 
 HOW_TO_CONTINUE = " is done, all is saved; type the same command with --resume to continue"
 
@@ -50,3 +56,25 @@ def test_an_export_that_is_stopped_leaves_nothing(scene, check_after, tmp_path, 
     assert ended.error == f"stopped by {signum.name}"
     assert not (tmp_path / "run").exists()
     check_after(f"{signum.name}", "export", tmp_path / "run")
+
+
+def test_a_signal_before_the_training_is_ours_too(scene, tmp_path):
+    """In a process of its own: importing paddle there puts its handler of SIGTERM over ours."""
+    output = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "run_glue_ofa.py", *scene.argv("run_glue_ofa", output)],
+        cwd=ROOT,
+        env={**os.environ, "OFA_BERT_CACHE": str(scene.server.cache)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not (output / "run.lock").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.terminate()
+    _, said = process.communicate()
+    assert process.returncode == 143
+    assert said.splitlines()[-1].startswith("stopped by SIGTERM")
+    assert "C++ Traceback" not in said
+    assert not (output / "run.lock").exists()

@@ -1,0 +1,92 @@
+"""What a run starts from, and what may differ when it goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ofa_bert import runtime
+from ofa_bert.arguments import resolved
+from ofa_bert.deploy import versions
+
+if TYPE_CHECKING:
+    from ofa_bert.distributed import Ranks
+
+HARMLESS = (
+    "output_dir",
+    "overwrite_output_dir",
+    "resume",
+    "keep_checkpoints",
+    "logging_steps",
+    "device",
+    "n_gpu",
+    "math_library",
+    "log_level",
+)
+"""Settings that may change between start and resume without changing the result.
+
+Another device or math library rounds differently, which is a warning; another number of processes
+makes larger steps, and is refused.
+"""
+
+
+def describe_run(configs: Sequence[Any], inputs: Mapping[str, str], ranks: Ranks) -> dict[str, Any]:
+    """Say what a run starts from.
+
+    Returns:
+        JSON values; runs of the same ``id`` give the same result, but for rounding where
+        ``versions``, ``runtime`` or ``device`` differ.
+    """
+    import paddle
+
+    settings = resolved(configs)
+    decisive = {name: value for name, value in settings.items() if name not in HARMLESS}
+    identity = json.dumps([decisive, dict(inputs), ranks.size], sort_keys=True)
+    return {
+        "id": hashlib.sha256(identity.encode()).hexdigest(),
+        "processes": ranks.size,
+        "inputs": dict(inputs),
+        "versions": versions(),
+        "runtime": runtime.describe(),
+        "device": paddle.device.get_device().partition(":")[0],
+        "settings": settings,
+    }
+
+
+def changed_settings(before: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
+    """Name the settings that decide the result and are not those of ``before``."""
+    return [
+        f"{name} was {before.get(name)}, is {value}"
+        for name, value in run["settings"].items()
+        if name not in HARMLESS and before.get(name) != value
+    ]
+
+
+def changed_inputs(before: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
+    """Name what is read, or shared among processes, otherwise than by the run ``before``."""
+    changed = []
+    if before.get("processes") != run["processes"]:
+        changed.append(f"processes were {before.get('processes')}, are {run['processes']}")
+    known = before.get("inputs")
+    for name, fingerprint in run["inputs"].items():
+        if not isinstance(known, dict) or known.get(name) != fingerprint:
+            changed.append(f"{name} ({_origin(name, run['settings'])}) changed since the start")
+    return changed
+
+
+def changed_surroundings(before: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
+    """Say which versions, threads or kernels are not those of the run ``before``."""
+    return [
+        f"the run began with {what} {before.get(what)} and goes on with {run[what]}"
+        for what in ("versions", "runtime", "device")
+        if before.get(what) != run[what]
+    ]
+
+
+def _origin(name: str, settings: Mapping[str, Any]) -> str:
+    """Say where an input was read from."""
+    places = {"model": "model_name_or_path", "training rows": "train_file"}
+    place = settings.get(places.get(name, "dev_file")) or settings.get("data_dir")
+    return str(place or settings.get("task_name"))
