@@ -442,3 +442,22 @@ def test_mask_lists_of_their_bert(transformers):
         lone = their_bert(transformers)(ids, types, attention_mask=[None, None])
     assert transformers.BertModel.forward is forward
     np.testing.assert_allclose(lone.numpy(), model(ids, types).numpy(), atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_sub_networks_of_their_bert_are_drawn_too(transformers):
+    np.random.seed(0)
+    ofa = OFA(converted(their_bert(transformers)))
+    inputs = {name: paddle.to_tensor(values) for name, values in tiny_batch().items()}
+    for _ in range(2):
+        assert ofa(**inputs).shape == [3, CLASSES]
+    heads = [f"bert.encoder.layers.{layer}.self_attn.q_proj" for layer in range(LAYERS)]
+    neurons = [f"bert.encoder.layers.{layer}.linear1" for layer in range(LAYERS)]
+    # The hidden width is one choice of all that is added up, the pooler's its own.
+    hidden = ["bert.embeddings.word_embeddings", "bert.pooler.dense"]
+    assert set(ofa.ofa_layers) == {*heads, *neurons, *hidden}
+    config = ofa.get_current_config
+    ofa.set_net_config(config)
+    ofa.eval()
+    small = ofa.export(config)
+    np.testing.assert_allclose(small(**inputs).numpy(), ofa(**inputs).numpy(), atol=1e-5)
