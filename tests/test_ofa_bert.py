@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -436,8 +438,15 @@ def test_mask_lists_of_their_bert(transformers):
     forward = transformers.BertModel.forward
     w = {n.replace(".fn", ""): p.numpy().astype("float64") for n, p in model.named_parameters()}
     expected = bert(w, [HEADS] * LAYERS, DIM, EPS, **batch, head_mask=list(mask))[0]
-    with compat.enable_mask_lists():
-        logits = model(ids, types, attention_mask=[None, paddle.to_tensor(mask)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lists = compat.enable_mask_lists()
+    with lists:
+        both = [None, paddle.to_tensor(mask)]
+        named = model(ids, types, attention_mask=both, return_dict=True, output_hidden_states=True)
+        assert len(named.hidden_states) == LAYERS + 1
+        logits = model(ids, types, attention_mask=both)
+        np.testing.assert_array_equal(named.logits.numpy(), logits.numpy())
         np.testing.assert_allclose(logits.numpy(), expected, atol=2e-5)
         lone = their_bert(transformers)(ids, types, attention_mask=[None, None])
     assert transformers.BertModel.forward is forward
