@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -436,9 +438,35 @@ def test_mask_lists_of_their_bert(transformers):
     forward = transformers.BertModel.forward
     w = {n.replace(".fn", ""): p.numpy().astype("float64") for n, p in model.named_parameters()}
     expected = bert(w, [HEADS] * LAYERS, DIM, EPS, **batch, head_mask=list(mask))[0]
-    with compat.enable_mask_lists():
-        logits = model(ids, types, attention_mask=[None, paddle.to_tensor(mask)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lists = compat.enable_mask_lists()
+    with lists:
+        both = [None, paddle.to_tensor(mask)]
+        named = model(ids, types, attention_mask=both, return_dict=True, output_hidden_states=True)
+        assert len(named.hidden_states) == LAYERS + 1
+        logits = model(ids, types, attention_mask=both)
+        np.testing.assert_array_equal(named.logits.numpy(), logits.numpy())
         np.testing.assert_allclose(logits.numpy(), expected, atol=2e-5)
         lone = their_bert(transformers)(ids, types, attention_mask=[None, None])
     assert transformers.BertModel.forward is forward
     np.testing.assert_allclose(lone.numpy(), model(ids, types).numpy(), atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_sub_networks_of_their_bert_are_drawn_too(transformers):
+    np.random.seed(0)
+    ofa = OFA(converted(their_bert(transformers)))
+    inputs = {name: paddle.to_tensor(values) for name, values in tiny_batch().items()}
+    for _ in range(2):
+        assert ofa(**inputs).shape == [3, CLASSES]
+    heads = [f"bert.encoder.layers.{layer}.self_attn.q_proj" for layer in range(LAYERS)]
+    neurons = [f"bert.encoder.layers.{layer}.linear1" for layer in range(LAYERS)]
+    # The hidden width is one choice of all that is added up, the pooler's its own.
+    hidden = ["bert.embeddings.word_embeddings", "bert.pooler.dense"]
+    assert set(ofa.ofa_layers) == {*heads, *neurons, *hidden}
+    config = ofa.get_current_config
+    ofa.set_net_config(config)
+    ofa.eval()
+    small = ofa.export(config)
+    np.testing.assert_allclose(small(**inputs).numpy(), ofa(**inputs).numpy(), atol=1e-5)

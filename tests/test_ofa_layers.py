@@ -203,8 +203,9 @@ def test_dilation():
     close(run(layer, x, kernel_size=3), expected)
 
 
-def test_transform_matrices_lead_from_size_to_size():
-    sizes = {"kernel_size": (3, 5, 7)}
+@pytest.mark.parametrize("choices", [(3, 5, 7), (3, 5)])
+def test_transform_matrices_lead_from_size_to_size(choices):
+    sizes = {"kernel_size": choices}
     layer = randomised(L.SuperConv2D(2, 3, 7, sizes, transform_kernel=True, padding=3))
     matrices = {name: p.numpy() for name, p in layer.named_parameters() if "matrix" in name}
     assert {name: m.shape for name, m in matrices.items()} == {

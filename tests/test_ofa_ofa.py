@@ -525,3 +525,24 @@ def test_the_loss_before_any_forward():
     ofa, _ = distilled()
     with pytest.raises(InputError, match="run the network first"):
         ofa.calc_distill_loss()
+
+
+def test_a_network_wrapped_for_data_parallel_training():
+    config = DistillConfig(teacher_model=randomised(Chain()), mapping_layers=["_layers.first"])
+    with pytest.warns(UserWarning, match="single-card"):
+        ofa = OFA(paddle.DataParallel(chain()), UNTIED, config)
+    assert list(ofa.ofa_layers) == list(CONFIG)
+    ofa.set_net_config(CONFIG)
+    network = ofa.model._layers
+    expected = by_hand(network, X.numpy(), WIDTHS)
+    np.testing.assert_allclose(ofa(X)[0].numpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(ofa.export(CONFIG)(X).numpy(), expected, atol=1e-6)
+    ofa.set_net_config({})
+    ofa(X)
+    assert ofa.calc_distill_loss().item() < 1e-12  # the same weights
+    # Wrapped later, as the published scripts do.
+    later = OFA(chain(), UNTIED)
+    with pytest.warns(UserWarning, match="single-card"):
+        later.model = paddle.DataParallel(later.model)
+    later.set_net_config(CONFIG)
+    np.testing.assert_allclose(later(X).numpy(), expected, atol=1e-6)

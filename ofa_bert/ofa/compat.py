@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import sys
 from collections.abc import Callable
 from types import TracebackType
@@ -73,6 +75,7 @@ def enable_mask_lists() -> MaskLists:
 def _taking_lists(forward: Callable[..., Any], name: str, place: int) -> Callable[..., Any]:
     """Wrap a forward whose mask is called ``name`` or stands at ``place`` after ``self``."""
 
+    @functools.wraps(forward)
     def unpacking(self: nn.Layer, *args: Any, **kwargs: Any) -> Any:
         mask = kwargs.get(name, args[place] if len(args) > place else None)
         if not isinstance(mask, list | tuple):
@@ -86,6 +89,8 @@ def _taking_lists(forward: Callable[..., Any], name: str, place: int) -> Callabl
         with running(head_masks=None if mask[1] is None else head_masks(self, mask[1])):
             return forward(self, *args, **kwargs)
 
+    # paddlenlp looks at the arguments of what is put in the place of its functions.
+    unpacking.__signature__ = inspect.signature(forward)  # type: ignore[attr-defined]
     return unpacking
 
 

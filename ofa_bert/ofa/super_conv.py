@@ -61,12 +61,17 @@ def init_elastic(layer: nn.Layer, candidates: Candidates, transform_kernel: bool
         f"build the layer with kernel_size={max(sizes, default=0)}",
     )
     layer.candidate_config = candidates
-    layer.transform_kernel = transform_kernel and len(sizes) > 1
+    layer.transform_kernel = transform_kernel and bool(sizes)
     if layer.transform_kernel:
-        for smaller, larger in pairwise(sizes):
+        for smaller, larger in pairwise(kernel_chain(layer)):
             eye = nn.initializer.Assign(paddle.eye(smaller**2).numpy())
             matrix = layer.create_parameter([smaller**2] * 2, default_initializer=eye)
             layer.add_parameter(matrix_name(larger, smaller), matrix)
+
+
+def kernel_chain(layer: nn.Layer) -> list[int]:
+    """Give the kernel sizes that matrices lead down, ascending, the layer's own among them."""
+    return sorted({*layer.candidate_config.get("kernel_size", ()), layer._kernel_size[0]})
 
 
 def conv_part(
@@ -105,7 +110,7 @@ def conv_part(
         check_odd([kernel_size])
     if kernel_size is not None and kernel_size != layer._kernel_size[0]:
         matrix = layer.__getattr__ if layer.transform_kernel else None
-        weight = sub_kernel(weight, kernel_size, candidates.get("kernel_size", ()), matrix)
+        weight = sub_kernel(weight, kernel_size, kernel_chain(layer), matrix)
     # A mode other than zeros pads the input beforehand: nothing is left to take away.
     padding = padding_of(layer) if layer._padding_mode == "zeros" else 0
     weight, padding = centred(weight, layer._kernel_size[0], padding, layer._dilation)
