@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import ofa_bert as ofa
+from benchmarks.engines import token_ids
 from benchmarks.harness import ROOT
 from ofa_bert import runtime
 
@@ -56,7 +57,19 @@ def load(name: str) -> tuple[ofa.BertForSequenceClassification, str]:
             continue
         parameter.set_value(values.astype("float32"))
     model.eval()
+    _scale_logits(model)
     return model, "all-MiniLM-L6-v2" if pretrained else "random weights"
+
+
+def _scale_logits(model: ofa.BertForSequenceClassification) -> None:
+    """Give the logits of random texts a standard deviation of 1."""
+    import paddle
+
+    ids = token_ids(model.config.vocab_size, 8, 32)
+    with paddle.no_grad():
+        logits = model(*map(paddle.to_tensor, ids)).logits.numpy()
+    for parameter in model.classifier.parameters():
+        parameter.set_value(parameter.numpy() / logits.std())
 
 
 def tokenizer_of(config: ofa.ModelConfig) -> ofa.Tokenizer:

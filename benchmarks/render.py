@@ -9,8 +9,7 @@ from pathlib import Path
 from benchmarks.harness import RESULTS, Result, combine, read_result
 
 README = RESULTS.parent / "README.md"
-BLOCK = re.compile(r"<!-- result: (\w+) -->\n(?:.*?\n)?<!-- end of result -->\n", re.DOTALL)
-NO_RUN = "No run yet."
+BLOCK = re.compile(r"<!-- result: (\w+) -->\n(?:.*?\n)??<!-- end of result -->\n", re.DOTALL)
 
 
 def main() -> None:
@@ -43,8 +42,8 @@ def render(text: str, results: dict[str, Result]) -> str:
 
     def fill(match: re.Match[str]) -> str:
         name = match[1]
-        shown = results[name].markdown() if name in results else NO_RUN
-        return f"<!-- result: {name} -->\n{shown}\n<!-- end of result -->\n"
+        shown = f"{results[name].markdown()}\n" if name in results else ""
+        return f"<!-- result: {name} -->\n{shown}<!-- end of result -->\n"
 
     return BLOCK.sub(fill, text)
 

@@ -8,7 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import engines, harness, inference, onnx_files, render, scaling, stages, steps
+from benchmarks import (
+    engines,
+    harness,
+    inference,
+    models,
+    onnx_files,
+    render,
+    scaling,
+    stages,
+    steps,
+)
 from tests.test_harness import RESULT
 
 TINY_WORK = '{"layers": 1, "hidden": 12, "heads": 2, "rows": 4, "length": 8, "widths": [1, 0.5]}'
@@ -68,6 +78,14 @@ def test_constants_become_initializers():
     assert [tensor.name for tensor in model.graph.initializer] == ["w"]
 
 
+def test_logits_are_large_enough_to_show_a_difference():
+    model, origin = models.load("tiny")
+    expected = inference.reference_logits(model, (8, 32))
+    assert expected.std() == pytest.approx(1, rel=1e-4)
+    assert origin == "random weights"
+    assert not model.training
+
+
 def test_the_work_of_a_step_is_read_from_json():
     work = steps.read_work('{"rows": 4, "widths": [1, 0.5]}')
     assert work == dataclasses.replace(steps.Work(), rows=4, widths=(1, 0.5))
@@ -92,7 +110,16 @@ def test_results_take_the_place_of_earlier_ones():
     assert once.startswith("a\n<!-- result: sums -->\ncpu abacus")
     assert once.endswith("<!-- end of result -->\nb\n")
     assert render.render(once, {"sums": RESULT}) == once
-    assert render.NO_RUN in render.render(text, {})
+    empty = "a\n<!-- result: sums -->\n<!-- end of result -->\nb\n"
+    assert render.render(once, {}) == render.render(empty, {}) == empty
+    assert render.render(empty, {"sums": RESULT}) == once
+
+
+def test_an_empty_block_does_not_reach_into_the_next():
+    block = "<!-- result: {} -->\n<!-- end of result -->\n".format
+    text = f"{block('none')}between\n{block('sums')}"
+    filled = render.render(text, {"sums": RESULT})
+    assert filled.startswith(f"{block('none')}between\n<!-- result: sums -->\ncpu abacus")
 
 
 def test_a_result_without_a_place_is_an_error():
@@ -110,6 +137,9 @@ def test_files_of_different_settings_are_not_rendered(tmp_path):
 def test_the_readme_shows_what_the_files_hold():
     text = render.README.read_text("utf-8")
     assert render.render(text, render.read_results(harness.RESULTS)) == text
+    assert {"inference_minilm", "inference_bert_base", "stages", "scaling", "step_settings"} <= set(
+        render.BLOCK.findall(text)
+    )
 
 
 # ---- the benchmarks themselves -------------------------------------------------------------------
