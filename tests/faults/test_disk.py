@@ -76,9 +76,7 @@ def test_a_failing_write_is_told(scene, check_after, tmp_path, number):
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize(
-    ("command", "tries"), [("finetune", 60), ("run_glue_ofa", 15), ("export", 15)]
-)
+@pytest.mark.parametrize(("command", "tries"), MANY)
 def test_every_write_that_may_fail(scene, check_after, tmp_path, command, tries):
     changes = len(scene.undisturbed[command].below(scene.folder / command))
     numbers = random.Random(command).sample(range(1, changes + 1), min(tries, changes))

@@ -26,9 +26,7 @@ def kill_while_it_writes(scene, check_after, command, tmp_path, tries):
         shutil.rmtree(output)
 
 
-@pytest.mark.parametrize(
-    ("command", "tries"), [("finetune", 3), ("run_glue_ofa", 1), ("export", 1)]
-)
+@pytest.mark.parametrize(("command", "tries"), SHORT)
 def test_killed_while_it_writes(scene, check_after, tmp_path, command, tries):
     kill_while_it_writes(scene, check_after, command, tmp_path, tries)
 
