@@ -238,6 +238,15 @@ def test_the_inputs_of_the_last_forward_do():
     assert ofa.export(ofa.get_current_config).stem.weight.shape == [4, 3, 3, 3]
 
 
+def test_an_export_leaves_the_random_state():
+    ofa = OFA(residual(), TIED)
+    paddle.seed(3)
+    expected = paddle.rand([2]).numpy()
+    paddle.seed(3)
+    ofa.export(SMALL, [[1, 3, 8, 8]], ["float32"])
+    np.testing.assert_array_equal(paddle.rand([2]).numpy(), expected)
+
+
 def test_an_export_leaves_the_mode_of_every_layer():
     ofa = OFA(residual(), TIED)
     ofa.train()

@@ -478,6 +478,15 @@ def test_one_batch_is_asked_once():
     np.testing.assert_allclose(answer.numpy(), expected, atol=1e-6)
 
 
+def test_an_answer_that_was_written_into_is_asked_for_again():
+    ofa, teacher = distilled()
+    _, answer = ofa(X)
+    answer.scale_(0.0)
+    _, again = ofa(X)
+    expected = by_hand(teacher, X.numpy(), [6] * 4)
+    np.testing.assert_allclose(again.numpy(), expected, atol=1e-6)
+
+
 def test_weights_for_the_teacher(tmp_path):
     source = randomised(Chain())
     path = str(tmp_path / "teacher.pdparams")

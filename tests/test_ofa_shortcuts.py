@@ -65,6 +65,25 @@ def test_published_networks(build, free):
     assert count_params(small) < count_params(model)
 
 
+def test_the_documented_configuration_of_a_depthwise_layer():
+    """Their page on ``set_net_config`` names a convolution and the depthwise one after it."""
+    network = nn.Sequential(
+        nn.Conv2D(3, 4, 3), nn.Conv2D(4, 4, 3, groups=4), nn.Conv2D(4, 4, 1), nn.Conv2D(4, 2, 1)
+    )
+    ofa = OFA(Convert(supernet(expand_ratio=[1, 2, 4])).convert(network))
+    first, depthwise = (network[number].key for number in (0, 1))
+    ofa.set_net_config({first: {"expand_ratio": 2}, depthwise: {"expand_ratio": 2}})
+    small = ofa.export(ofa.get_current_config, [1, 3, 8, 8], ["float32"])
+    assert [small[number].weight.shape[0] for number in (0, 1)] == [8, 8]
+    ofa.trace(PIXELS)
+    ofa.set_net_config({depthwise: {"expand_ratio": 1}})
+    assert ofa.get_current_config["0"] == {"expand_ratio": 1}
+    with pytest.raises(InputError, match=r"0 and 1 must have one width, .* got 2 and 1"):
+        ofa.set_net_config({first: {"expand_ratio": 2}, depthwise: {"expand_ratio": 1}})
+    with pytest.raises(InputError, match="expand_ratio of 0 must be at most 4"):
+        ofa.set_net_config({depthwise: {"expand_ratio": 5}})
+
+
 def test_layers_joined_by_a_residual_and_by_groups():
     np.random.seed(1)
     space = supernet(kernel_size=(3, 5), expand_ratio=[0.3, 0.5, 0.7, 1.0])

@@ -127,9 +127,11 @@ class SearchSpace:
         """Give every layer of a group the width that one of them was given."""
         members = [name for name in self.choices if name in group and width_key(self.choices[name])]
         chosen = {
-            name: given[name][key]
-            for name in members
-            if (key := width_key(self.choices[name])) in given.get(name, {})
+            name: size
+            for name in self.blocks
+            if name in group
+            for key, size in given.get(name, {}).items()
+            if key in WIDTH_KEYS
         }
         if len(set(chosen.values())) > 1:
             (one, width), (other, different) = _two_that_differ(chosen)
@@ -137,9 +139,9 @@ class SearchSpace:
                 f"{one} and {other} must have one width, they are joined in the network; "
                 f"got {width} and {different}; give both the same, or only one of them"
             )
-        for name in members:
-            if chosen:
-                full[name][width_key(self.choices[name])] = next(iter(chosen.values()))
+        for name in members if chosen else ():
+            key, width = width_key(self.choices[name]), next(iter(chosen.values()))
+            full[name][key] = self._checked_size(name, str(key), width)
 
     def _checked(self, config: Mapping[str, Any]) -> Config:
         """Copy a configuration, with names for keys and plain numbers for numpy's."""
@@ -178,6 +180,8 @@ class SearchSpace:
 
     def _checked_size(self, name: str, key: str, size: Any) -> Any:
         candidates = self.choices.get(name, {})
+        if key in WIDTH_KEYS and follows_input(self.blocks[name].fn):
+            return size  # the published way to write it; compared with what feeds the layer
         if key not in candidates:
             raise InputError(f"layer {name} has no {key!r}; {nearest(key, candidates) or 'none'}")
         layer, largest = self.blocks[name].fn, self._largest(name, key)
@@ -207,8 +211,12 @@ class SearchSpace:
 
 def groups_of(layer: nn.Layer) -> int:
     """Give what a layer's outputs come in multiples of, where it has a width of its own."""
-    groups = int(getattr(layer, "_groups", 1))
-    return 1 if groups > 1 and is_depthwise(layer) else groups
+    return 1 if follows_input(layer) else int(getattr(layer, "_groups", 1))
+
+
+def follows_input(layer: nn.Layer) -> bool:
+    """Tell a depthwise convolution: it has no width of its own, but its input's."""
+    return hasattr(layer, "_groups") and is_depthwise(layer)
 
 
 def width_key(candidates: Candidates) -> str | None:

@@ -31,6 +31,12 @@ def build_input(input_size: Any, dtypes: Any) -> Any:
     first = dtypes[0] if isinstance(dtypes, list | tuple) and dtypes else dtypes
     if isinstance(input_size, Mapping):
         by_name = dtypes if isinstance(dtypes, Mapping) else dict.fromkeys(input_size, first)
+        for name in input_size:
+            require(
+                name in by_name,
+                f"input_dtypes must have a type for each input; {name!r} has none; "
+                f"got {dict(by_name)}",
+            )
         return {name: build_input(size, by_name[name]) for name, size in input_size.items()}
     if not isinstance(input_size, list | tuple) or not input_size:
         raise InputError(
@@ -48,8 +54,16 @@ def build_input(input_size: Any, dtypes: Any) -> Any:
     return [build_input(size, dtype) for size, dtype in zip(input_size, types, strict=True)]
 
 
-def as_arguments(built: Any) -> tuple[Any, ...]:
-    """Give what ``build_input`` made as the arguments of a forward: a list is several."""
+def example_arguments(input_size: Any, dtypes: Any) -> tuple[Any, ...]:
+    """Make the arguments of a forward as ``build_input`` does, of which a list is several.
+
+    The random state stays as it is: a training that goes on draws what it would have drawn.
+    """
+    state = paddle.get_rng_state()
+    try:
+        built = build_input(input_size, dtypes)
+    finally:
+        paddle.set_rng_state(state)
     return tuple(built) if isinstance(built, list) else (built,)
 
 

@@ -24,10 +24,9 @@ from ofa_bert.ofa.export import (
     plain_copy,
 )
 from ofa_bert.ofa.inputs import (
-    as_arguments,
     bound_arguments,
-    build_input,
     check_takes_depth,
+    example_arguments,
 )
 from ofa_bert.ofa.layers_base import BaseBlock
 from ofa_bert.ofa.mapping import mapped_loss, mapping_ops
@@ -347,9 +346,7 @@ class OFA(nn.Layer):
         asked = export_arguments(args, kwargs)
         config = self._space.complete(asked.config)
         if asked.input_shapes is not None:
-            inputs: tuple[Any, ...] = as_arguments(
-                build_input(asked.input_shapes, asked.input_dtypes)
-            )
+            inputs = example_arguments(asked.input_shapes, asked.input_dtypes)
             call: dict[str, Any] = {}
         elif self._example is not None:
             inputs, call = self._example

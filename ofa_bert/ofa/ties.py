@@ -11,10 +11,9 @@ from paddle import nn
 
 from ofa_bert.config import require
 from ofa_bert.errors import InputError, nearest
-from ofa_bert.ofa.choices import SearchSpace, width_key
+from ofa_bert.ofa.choices import SearchSpace, follows_input, width_key
 from ofa_bert.ofa.layers_base import Block
 from ofa_bert.ofa.super_attention import SuperMultiHeadAttention
-from ofa_bert.ofa.super_conv import is_depthwise
 from ofa_bert.ofa.widths import Candidates
 
 
@@ -93,8 +92,7 @@ def _has_one_width(space: SearchSpace, name: str) -> bool:
     if name not in space.blocks:
         return False
     layer = space.blocks[name].fn
-    follows = hasattr(layer, "_groups") and is_depthwise(layer)
-    return not follows and width_key(space.choices.get(name, {})) is None
+    return not follows_input(layer) and width_key(space.choices.get(name, {})) is None
 
 
 def _narrowed(name: str, candidates: Candidates, own: Mapping[str, Sequence[Any]]) -> Candidates:
