@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from ofa_bert import runtime
@@ -32,15 +34,35 @@ makes larger steps, and is refused.
 """
 
 
+PACKAGES = ("numpy", "tokenizers", "safetensors", "scikit-learn", "scipy")
+"""What has a say in the numbers, beside paddle."""
+
+
+def environment() -> dict[str, str]:
+    """Give what decides about the bits of a result beside settings and files."""
+    import paddle
+
+    from ofa_bert.distributed import launched_ranks
+
+    return {
+        "python": platform.python_version(),
+        **versions(),
+        **{name: metadata.version(name) for name in PACKAGES},
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": runtime.processor_name(),
+        "runtime": runtime.describe(),
+        "device": paddle.device.get_device().partition(":")[0],
+        "processes": str(launched_ranks().size),
+    }
+
+
 def describe_run(configs: Sequence[Any], inputs: Mapping[str, str], ranks: Ranks) -> dict[str, Any]:
     """Say what a run starts from.
 
     Returns:
         JSON values; runs of the same ``id`` give the same result, but for rounding where
-        ``versions``, ``runtime`` or ``device`` differ.
+        ``environment`` differs.
     """
-    import paddle
-
     settings = resolved(configs)
     decisive = {name: value for name, value in settings.items() if name not in HARMLESS}
     identity = json.dumps([decisive, dict(inputs), ranks.size], sort_keys=True)
@@ -48,9 +70,7 @@ def describe_run(configs: Sequence[Any], inputs: Mapping[str, str], ranks: Ranks
         "id": hashlib.sha256(identity.encode()).hexdigest(),
         "processes": ranks.size,
         "inputs": dict(inputs),
-        "versions": versions(),
-        "runtime": runtime.describe(),
-        "device": paddle.device.get_device().partition(":")[0],
+        "environment": environment(),
         "settings": settings,
     }
 
@@ -77,11 +97,13 @@ def changed_inputs(before: Mapping[str, Any], run: Mapping[str, Any]) -> list[st
 
 
 def changed_surroundings(before: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
-    """Say which versions, threads or kernels are not those of the run ``before``."""
+    """Say which versions, processor, threads or kernels are not those of the run ``before``."""
+    known = before.get("environment")
+    was = known if isinstance(known, dict) else {}
     return [
-        f"the run began with {what} {before.get(what)} and goes on with {run[what]}"
-        for what in ("versions", "runtime", "device")
-        if before.get(what) != run[what]
+        f"the run began with {what} {was.get(what)} and goes on with {now}"
+        for what, now in run["environment"].items()
+        if was.get(what) != now
     ]
 
 

@@ -1,4 +1,4 @@
-"""A stopped run that draws its widths and keeps the teacher's answers on disk goes on bit for bit."""
+"""A stopped run with drawn widths and the teacher's answers on disk goes on to the same bits."""
 
 from __future__ import annotations
 

@@ -169,10 +169,12 @@ def test_resuming_with_another_number_of_processes_is_refused(unfinished, monkey
 
 def test_resuming_elsewhere_is_a_warning(unfinished, monkeypatch, caplog):
     monkeypatch.setattr("ofa_bert.runtime.describe", lambda: "64 threads")
+    monkeypatch.setattr("ofa_bert.runtime.processor_name", lambda: "another processor")
     start(unfinished, output={"resume": "auto"}, batch_size=4)
     expected = r"began with runtime .* and goes on with 64 threads: the result may differ in round"
-    assert len(caplog.records) == 1
+    assert len(caplog.records) == 2
     assert re.search(expected, caplog.text)
+    assert "and goes on with another processor: the result may differ" in caplog.text
 
 
 def test_the_id_of_a_run_depends_on_what_decides_its_result_alone():
