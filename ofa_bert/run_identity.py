@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from ofa_bert.distributed import Ranks
 
 HARMLESS = (
+    "model_name_or_path",
+    "data_dir",
+    "train_file",
+    "dev_file",
     "output_dir",
     "overwrite_output_dir",
     "resume",
@@ -29,8 +33,8 @@ HARMLESS = (
 )
 """Settings that may change between start and resume without changing the result.
 
-Another device or math library rounds differently, which is a warning; another number of processes
-makes larger steps, and is refused.
+What is read from the first four is compared itself. Another device or math library rounds
+differently, which is a warning; another number of processes makes larger steps, and is refused.
 """
 
 
@@ -56,6 +60,14 @@ def environment() -> dict[str, str]:
     }
 
 
+def decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the settings that decide the result; those that give the same one are the same here."""
+    found = {name: value for name, value in settings.items() if name not in HARMLESS}
+    if found.get("teacher_cache", "none") != "none":
+        found["teacher_cache"] = "kept"  # wherever: the answers are the same bits
+    return found
+
+
 def describe_run(configs: Sequence[Any], inputs: Mapping[str, str], ranks: Ranks) -> dict[str, Any]:
     """Say what a run starts from.
 
@@ -64,8 +76,7 @@ def describe_run(configs: Sequence[Any], inputs: Mapping[str, str], ranks: Ranks
         ``environment`` differs.
     """
     settings = resolved(configs)
-    decisive = {name: value for name, value in settings.items() if name not in HARMLESS}
-    identity = json.dumps([decisive, dict(inputs), ranks.size], sort_keys=True)
+    identity = json.dumps([decisive(settings), dict(inputs), ranks.size], sort_keys=True)
     return {
         "id": hashlib.sha256(identity.encode()).hexdigest(),
         "processes": ranks.size,
@@ -77,10 +88,11 @@ def describe_run(configs: Sequence[Any], inputs: Mapping[str, str], ranks: Ranks
 
 def changed_settings(before: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
     """Name the settings that decide the result and are not those of ``before``."""
+    was, now = decisive(before), decisive(run["settings"])
     return [
-        f"{name} was {before.get(name)}, is {value}"
-        for name, value in run["settings"].items()
-        if name not in HARMLESS and before.get(name) != value
+        f"{name} was {before.get(name)}, is {run['settings'][name]}"
+        for name, value in now.items()
+        if was.get(name) != value
     ]
 
 
@@ -109,6 +121,11 @@ def changed_surroundings(before: Mapping[str, Any], run: Mapping[str, Any]) -> l
 
 def _origin(name: str, settings: Mapping[str, Any]) -> str:
     """Say where an input was read from."""
-    places = {"model": "model_name_or_path", "training rows": "train_file"}
+    places = {
+        "model": "model_name_or_path",
+        "tokenizer": "model_name_or_path",
+        "labels": "train_file",
+        "training rows": "train_file",
+    }
     place = settings.get(places.get(name, "dev_file")) or settings.get("data_dir")
     return str(place or settings.get("task_name"))

@@ -62,15 +62,20 @@ def flip_a_bit(cache):
         path.write_bytes(content)
 
 
-@pytest.mark.parametrize("cache", ["whole", "damaged"])
-def test_a_stopped_run_goes_on_to_the_same_bits(whole, stopped, tmp_path, monkeypatch, cache):
+@pytest.mark.parametrize(
+    ("cache", "changes"),
+    [("whole", {}), ("damaged", {}), ("elsewhere", {"teacher_cache": "memory"})],
+)
+def test_a_stopped_run_goes_on_to_the_same_bits(
+    whole, stopped, tmp_path, monkeypatch, cache, changes
+):
     record, asked = recorded.record, []
     monkeypatch.setattr(recorded, "record", lambda *a, **k: asked.append(1) or record(*a, **k))
     if cache == "damaged":
         flip_a_bit(Path(os.environ["OFA_BERT_CACHE"]))
-    resumed = stopped(resume=True)
+    resumed = stopped(resume=True, **changes)
     assert resumed.code == 0, resumed.err
-    assert len(asked) == (cache == "damaged")
+    assert len(asked) == (cache != "whole")
     expected = comparable(whole)
     assert comparable(tmp_path / "out") == expected
     # The steps did draw different widths.
