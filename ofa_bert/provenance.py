@@ -1,35 +1,17 @@
-"""What a run was made with and of, so that it can be made again and compared."""
+"""Which files a run was made of, so that it can be made again and compared."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-import platform
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ofa_bert import runtime
 from ofa_bert.checkpoint.weights import READERS
 from ofa_bert.data.tasks import find_task, is_task
-from ofa_bert.deploy import versions
+from ofa_bert.durable import sha256
 
-PACKAGES = ("numpy", "tokenizers", "safetensors", "scikit-learn", "scipy")
-"""What has a say in the numbers, beside paddle."""
 MODEL_FILES = ("config.json", "model_config.json", "vocab.txt", "tokenizer.json", *READERS)
-
-
-def environment() -> dict[str, str]:
-    """Give what decides about the bits of a result beside settings and files."""
-    return {
-        "python": platform.python_version(),
-        **versions(),
-        **{name: metadata.version(name) for name in PACKAGES},
-        "system": f"{platform.system()} {platform.machine()}",
-        "processor": runtime.processor_name(),
-        "runtime": runtime.describe(),
-    }
 
 
 def input_hashes(settings: Mapping[str, Any]) -> dict[str, str]:
@@ -38,16 +20,7 @@ def input_hashes(settings: Mapping[str, Any]) -> dict[str, str]:
     Of what comes from a hub nothing is told.
     """
     found = [path for path in _input_files(settings) if path.is_file()]
-    return {str(path): file_hash(path) for path in found}
-
-
-def file_hash(path: Path) -> str:
-    """Give the SHA-256 of a file's bytes, in hexadecimal digits."""
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return {str(path): sha256(path) for path in found}
 
 
 def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

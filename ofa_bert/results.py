@@ -18,9 +18,11 @@ from ofa_bert.config import width_label
 from ofa_bert.data.tokenizer import Tokenizer
 from ofa_bert.deploy import versions
 from ofa_bert.distill.schedule import cost_share
+from ofa_bert.durable import sha256
 from ofa_bert.export.measure import measure_sub_models
-from ofa_bert.provenance import environment, file_hash, input_hashes
+from ofa_bert.provenance import input_hashes
 from ofa_bert.report import ReportRow, build_rows, markdown_table
+from ofa_bert.run_identity import environment
 from ofa_bert.scores import Best
 from ofa_bert.subnet import count_macs, count_params
 from ofa_bert.supernet import Supernet
@@ -99,7 +101,7 @@ def training_results(
         "started_in": os.getcwd(),
         "environment": environment(),
         "inputs": input_hashes(settings),
-        "weights_sha256": file_hash(weights),
+        "weights_sha256": sha256(weights),
     }
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from ofa_bert import runtime
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
     from ofa_bert.distributed import Ranks
 
 HARMLESS = (
+    "model_name_or_path",
+    "data_dir",
+    "train_file",
+    "dev_file",
     "output_dir",
     "overwrite_output_dir",
     "resume",
@@ -27,9 +33,39 @@ HARMLESS = (
 )
 """Settings that may change between start and resume without changing the result.
 
-Another device or math library rounds differently, which is a warning; another number of processes
-makes larger steps, and is refused.
+What is read from the first four is compared itself. Another device or math library rounds
+differently, which is a warning; another number of processes makes larger steps, and is refused.
 """
+
+
+PACKAGES = ("numpy", "tokenizers", "safetensors", "scikit-learn", "scipy")
+"""What has a say in the numbers, beside paddle."""
+
+
+def environment() -> dict[str, str]:
+    """Give what decides about the bits of a result beside settings and files."""
+    import paddle
+
+    from ofa_bert.distributed import launched_ranks
+
+    return {
+        "python": platform.python_version(),
+        **versions(),
+        **{name: metadata.version(name) for name in PACKAGES},
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": runtime.processor_name(),
+        "runtime": runtime.describe(),
+        "device": paddle.device.get_device().partition(":")[0],
+        "processes": str(launched_ranks().size),
+    }
+
+
+def decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the settings that decide the result; those that give the same one are the same here."""
+    found = {name: value for name, value in settings.items() if name not in HARMLESS}
+    if found.get("teacher_cache", "none") != "none":
+        found["teacher_cache"] = "kept"  # wherever: the answers are the same bits
+    return found
 
 
 def describe_run(configs: Sequence[Any], inputs: Mapping[str, str], ranks: Ranks) -> dict[str, Any]:
@@ -37,30 +73,26 @@ def describe_run(configs: Sequence[Any], inputs: Mapping[str, str], ranks: Ranks
 
     Returns:
         JSON values; runs of the same ``id`` give the same result, but for rounding where
-        ``versions``, ``runtime`` or ``device`` differ.
+        ``environment`` differs.
     """
-    import paddle
-
     settings = resolved(configs)
-    decisive = {name: value for name, value in settings.items() if name not in HARMLESS}
-    identity = json.dumps([decisive, dict(inputs), ranks.size], sort_keys=True)
+    identity = json.dumps([decisive(settings), dict(inputs), ranks.size], sort_keys=True)
     return {
         "id": hashlib.sha256(identity.encode()).hexdigest(),
         "processes": ranks.size,
         "inputs": dict(inputs),
-        "versions": versions(),
-        "runtime": runtime.describe(),
-        "device": paddle.device.get_device().partition(":")[0],
+        "environment": environment(),
         "settings": settings,
     }
 
 
 def changed_settings(before: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
     """Name the settings that decide the result and are not those of ``before``."""
+    was, now = decisive(before), decisive(run["settings"])
     return [
-        f"{name} was {before.get(name)}, is {value}"
-        for name, value in run["settings"].items()
-        if name not in HARMLESS and before.get(name) != value
+        f"{name} was {before.get(name)}, is {run['settings'][name]}"
+        for name, value in now.items()
+        if was.get(name) != value
     ]
 
 
@@ -77,16 +109,23 @@ def changed_inputs(before: Mapping[str, Any], run: Mapping[str, Any]) -> list[st
 
 
 def changed_surroundings(before: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
-    """Say which versions, threads or kernels are not those of the run ``before``."""
+    """Say which versions, processor, threads or kernels are not those of the run ``before``."""
+    known = before.get("environment")
+    was = known if isinstance(known, dict) else {}
     return [
-        f"the run began with {what} {before.get(what)} and goes on with {run[what]}"
-        for what in ("versions", "runtime", "device")
-        if before.get(what) != run[what]
+        f"the run began with {what} {was.get(what)} and goes on with {now}"
+        for what, now in run["environment"].items()
+        if was.get(what) != now
     ]
 
 
 def _origin(name: str, settings: Mapping[str, Any]) -> str:
     """Say where an input was read from."""
-    places = {"model": "model_name_or_path", "training rows": "train_file"}
+    places = {
+        "model": "model_name_or_path",
+        "tokenizer": "model_name_or_path",
+        "labels": "train_file",
+        "training rows": "train_file",
+    }
     place = settings.get(places.get(name, "dev_file")) or settings.get("data_dir")
     return str(place or settings.get("task_name"))

@@ -6,8 +6,11 @@ import dataclasses
 import logging
 from dataclasses import dataclass
 
+import numpy as np
+
 from ofa_bert.checkpoint.load import load_config, load_model
 from ofa_bert.config import DataConfig, ModelConfig, SourceConfig, SupernetConfig
+from ofa_bert.data.cache import cache_key
 from ofa_bert.data.dataset import TaskData, check_labels, load_task
 from ofa_bert.data.encoded import EncodedDataset, encode_examples
 from ofa_bert.data.readers import Example
@@ -82,16 +85,23 @@ def encode_task(
     )
 
 
-def fingerprints(model: BertForSequenceClassification, task: EncodedTask) -> dict[str, str]:
-    """Hash what a run starts from: the weights, and the rows as the network sees them.
+def fingerprints(
+    model: BertForSequenceClassification, tokenizer: Tokenizer, task: EncodedTask
+) -> dict[str, str]:
+    """Hash what a run starts from: the network, and the rows as it sees them.
 
     Returns:
         Hashes by name; with the same ones and the same settings a run gives the same result.
     """
-    weights = {name: parameter.numpy() for name, parameter in model.state_dict().items()}
+    arrays = {name: parameter.numpy() for name, parameter in model.state_dict().items()}
+    # Dropout rates, for one, decide the result and are in no weight.
+    config = str(dataclasses.replace(model.config, labels=()))
+    arrays["config.json"] = np.frombuffer(config.encode(), "uint8")
     rows = {f"{name} rows": dataset.fingerprint() for name, dataset in task.dev.items()}
     return {
-        "model": hash_arrays(weights),
+        "model": hash_arrays(arrays),
+        "tokenizer": cache_key([tokenizer.fingerprint]),
+        "labels": cache_key(task.labels),
         "training rows": task.train.fingerprint(),
         **rows,
     }

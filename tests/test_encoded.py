@@ -1,4 +1,6 @@
 import logging
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -136,6 +138,48 @@ def test_a_broken_cache_file_is_made_anew(cache_folder, caplog, damage):
         assert same(encode(), first)
     assert "is broken and made anew" in caplog.text
     assert path.stat().st_size == len(whole)
+
+
+def test_no_flipped_bit_of_the_cache_comes_through(monkeypatch, tmp_path):
+    monkeypatch.setenv("OFA_BERT_CACHE", str(tmp_path))
+    # So large that NumPy reads the header before zipfile has seen the data's end.
+    kept = {"a": np.arange(6000, dtype="float32").reshape(2, 3000)}
+    cache.cached_arrays("key", ["a"], lambda: kept)
+    path = tmp_path / "key.npz"
+    whole = path.read_bytes()
+    assert len(whole) > 24_000
+    # The headers, the middle, and the directory at the end.
+    for place in [*range(200), 12_000, *range(len(whole) - 90, len(whole))]:
+        for bit in range(8):
+            damaged = bytearray(whole)
+            damaged[place] ^= 1 << bit
+            path.write_bytes(damaged)
+            found = cache._read(path, ["a"])
+            assert found is None or same_arrays(found, kept), (place, bit)
+
+
+def same_arrays(found, expected):
+    return found.keys() == expected.keys() and all(
+        (found[name].dtype, found[name].shape) == (values.dtype, values.shape)
+        and found[name].tobytes() == values.tobytes()
+        for name, values in expected.items()
+    )
+
+
+def test_what_a_kill_left_while_it_wrote_goes(cache_folder):
+    source = """
+import os
+import numpy as np
+from ofa_bert.data.cache import cached_arrays
+np.savez = lambda file, **arrays: (file.write(b"half"), file.flush(), os._exit(9))
+cached_arrays("key", ["a"], lambda: {"a": np.zeros(3)})
+"""
+    assert subprocess.run([sys.executable, "-c", source], check=False).returncode == 9
+    (left,) = cache_folder.iterdir()
+    assert (left / "key.npz").read_bytes() == b"half"
+    encode()
+    assert not left.exists()
+    assert [path.suffix for path in cache_folder.iterdir()] == [".npz"]
 
 
 def test_pickles_in_the_cache_are_not_run(cache_folder):

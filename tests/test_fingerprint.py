@@ -3,9 +3,10 @@ import hashlib
 import numpy as np
 import pytest
 
+from ofa_bert.data.tokenizer import Tokenizer
 from ofa_bert.fingerprint import hash_arrays
 from ofa_bert.task import EncodedTask, fingerprints
-from tests.tiny import tiny_dataset, tiny_model
+from tests.tiny import tiny_config, tiny_dataset, tiny_model
 
 BASE = {"a": np.array([[1, 2], [3, 4]], "int32"), "b": np.array([0.5], "float32")}
 
@@ -37,21 +38,30 @@ def test_any_difference_shows(changed):
 
 def task(**changes):
     values = {"train": tiny_dataset(5, seed=1), "dev": {"dev": tiny_dataset(4, seed=2)}, **changes}
-    return EncodedTask("own", ("a", "b", "c"), False, ("accuracy",), **values)
+    return EncodedTask("own", values.pop("labels", ("a", "b", "c")), False, (), **values)
+
+
+def of(model=None, tokenizer=None, **changes):
+    tokenizer = tokenizer or Tokenizer.from_vocab(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "b"])
+    return fingerprints(model or tiny_model(), tokenizer, task(**changes))
 
 
 def test_weights_and_rows_have_their_own():
     model = tiny_model()
-    first = fingerprints(model, task())
-    assert first == fingerprints(tiny_model(), task())
-    assert first.keys() == {"model", "training rows", "dev rows"}
+    first = of(model)
+    assert first == of(tiny_model())
+    assert first.keys() == {"model", "tokenizer", "labels", "training rows", "dev rows"}
     model.classifier.bias.set_value(model.classifier.bias + 1e-6)
-    changed = {
-        "model": fingerprints(model, task()),
-        "training rows": fingerprints(tiny_model(), task(train=tiny_dataset(5, seed=3))),
-        "dev rows": fingerprints(tiny_model(), task(dev={"dev": tiny_dataset(4, seed=3)})),
-    }
-    for name, second in changed.items():
+    other_vocabulary = Tokenizer.from_vocab(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "b", "a"])
+    changed = [
+        ("model", of(model)),
+        ("model", of(tiny_model(tiny_config(hidden_dropout_prob=0.3)))),
+        ("tokenizer", of(tokenizer=other_vocabulary)),
+        ("labels", of(labels=("a", "b", "d"))),
+        ("training rows", of(train=tiny_dataset(5, seed=3))),
+        ("dev rows", of(dev={"dev": tiny_dataset(4, seed=3)})),
+    ]
+    for name, second in changed:
         assert [n for n in first if first[n] != second[n]] == [name]
 
 

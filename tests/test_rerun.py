@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 import yaml
@@ -12,8 +11,9 @@ import run_glue_ofa
 from ofa_bert import cli
 from ofa_bert.arguments import parse_args, resolved, to_argv
 from ofa_bert.commands import rerun
+from ofa_bert.durable import sha256
 from ofa_bert.errors import CheckError, InputError
-from ofa_bert.provenance import differences, file_hash
+from ofa_bert.provenance import differences
 from tests.runs import (  # noqa: F401
     base,
     contents,
@@ -67,9 +67,7 @@ def supernet(base, teacher):  # noqa: F811
 def test_another_seed_gives_other_bits(base, teacher, tmp_path):  # noqa: F811
     result = run(cli.main, finetune_argv(base, tmp_path / "other", seed=43))
     assert result.code == 0, result.err
-    assert file_hash(tmp_path / "other" / "model.safetensors") != file_hash(
-        teacher / "model.safetensors"
-    )
+    assert sha256(tmp_path / "other" / "model.safetensors") != sha256(teacher / "model.safetensors")
 
 
 @pytest.mark.parametrize("name", ["teacher", "supernet"])
@@ -117,6 +115,12 @@ def test_what_is_not_as_it_was_is_told(teacher, tmp_path):
     assert result.code == 0, result.err
     assert "may give other bits: paddle: was 3.0.0, is " in result.err
     assert "may give other bits: runtime: was threads 96, is threads" in result.err
+    path = changed(teacher, tmp_path / "c", environment={"processes": "2"}, weights_sha256="0")
+    result = run(cli.main, ["rerun", str(path)])
+    assert result.code == 0, result.err
+    assert "the weights differ from those of the first run; so do: processes: was 2, is 1" in (
+        result.out
+    )
     path = changed(teacher, tmp_path / "b", inputs={"/gone/train.tsv": "0" * 64})
     result = run(cli.main, ["rerun", str(path)])
     assert f"other bits: file train.tsv: was {'0' * 64}, is " in result.err
@@ -176,10 +180,3 @@ def test_differences_by_hand():
         "b: was 2, is 3",
         "c: was nothing, is 4",
     ]
-
-
-def test_file_hash_is_sha256(tmp_path: Path):
-    (tmp_path / "a").write_bytes(b"abc")  # FIPS 180-2, appendix B.1
-    assert file_hash(tmp_path / "a") == (
-        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    )

@@ -10,6 +10,7 @@ import yaml
 from ofa_bert.config import (
     DataConfig,
     DeviceConfig,
+    ObjectiveConfig,
     OutputConfig,
     SourceConfig,
     SupernetConfig,
@@ -23,7 +24,7 @@ from ofa_bert.run_folder import (
     open_run_folder,
     read_settings,
 )
-from ofa_bert.run_identity import describe_run
+from ofa_bert.run_identity import changed_settings, describe_run
 
 MAIN = Ranks()
 
@@ -169,10 +170,29 @@ def test_resuming_with_another_number_of_processes_is_refused(unfinished, monkey
 
 def test_resuming_elsewhere_is_a_warning(unfinished, monkeypatch, caplog):
     monkeypatch.setattr("ofa_bert.runtime.describe", lambda: "64 threads")
+    monkeypatch.setattr("ofa_bert.runtime.processor_name", lambda: "another processor")
     start(unfinished, output={"resume": "auto"}, batch_size=4)
     expected = r"began with runtime .* and goes on with 64 threads: the result may differ in round"
-    assert len(caplog.records) == 1
+    assert len(caplog.records) == 2
     assert re.search(expected, caplog.text)
+    assert "and goes on with another processor: the result may differ" in caplog.text
+
+
+def test_files_may_move_and_the_teachers_answers_too():
+    def identity(path, cache):
+        source, data = SourceConfig(path), DataConfig(train_file=path, dev_file=path)
+        objective = ObjectiveConfig(lambda_rep=0.0, teacher_cache=cache)
+        return describe_run([source, data, objective], {"training rows": "1"}, MAIN)
+
+    before = identity("here", "memory")
+    for cache in ("disk", "logits"):
+        moved = identity("there", cache)
+        assert moved["id"] == before["id"]
+        assert changed_settings(before["settings"], moved) == []
+    asked = identity("here", "none")
+    assert asked["id"] != before["id"]
+    expected = ["teacher_cache was memory, is none"]
+    assert changed_settings(before["settings"], asked) == expected
 
 
 def test_the_id_of_a_run_depends_on_what_decides_its_result_alone():

@@ -34,7 +34,7 @@ def finetune(configs: Sequence[Any], ranks: Ranks) -> None:
     source, data, output, training, _ = configs
     run_start = time.perf_counter()
     model, tokenizer, task = ofa.load_model_and_task(source, data, seed=training.seed)
-    inputs = ofa.fingerprints(model, task)
+    inputs = ofa.fingerprints(model, tokenizer, task)
     with ofa.open_run_folder(output, configs, ranks, inputs) as folder:
         student = ofa.SubnetStudent(model)
         objective = ofa.LabelObjective(regression=task.regression)

@@ -14,8 +14,9 @@ from ofa_bert.checkpoint.files import read_json
 from ofa_bert.command import set_up_logging
 from ofa_bert.config import DataConfig, OutputConfig, SourceConfig, setting
 from ofa_bert.errors import CheckError, InputError
-from ofa_bert.provenance import differences, environment, input_hashes
+from ofa_bert.provenance import differences, input_hashes
 from ofa_bert.run_folder import RESULTS
+from ofa_bert.run_identity import environment
 from ofa_bert.safe_text import short
 
 logger = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ def rerun(run: Run, output: Path) -> int:
     if not changed:
         raise CheckError(
             f"the weights in {output} differ from those of the first run, though versions, "
-            "threads and files are the same"
+            "threads, processes and files are the same"
         )
     print(f"the weights differ from those of the first run; so do: {'; '.join(changed)}")  # noqa: T201
     return 0
@@ -152,9 +153,14 @@ def _changes(run: Run) -> list[str]:
 
     device = run.configs[-1]
     runtime.prepare(device.math_library)
+    surroundings = environment()
+    kind, processes = runtime.choose_device(device.device, device.n_gpu)
+    surroundings["device"] = kind.partition(":")[0]  # what paddle is about to be set to
+    if processes > 1:
+        surroundings["processes"] = str(processes)
     now = {name: value for config in run.configs for name, value in vars(config).items()}
     inputs = input_hashes(now)
     # By name, as the files may lie elsewhere.
     before = {Path(name).name: digest for name, digest in run.inputs.items()}
     files = differences(before, {Path(name).name: digest for name, digest in inputs.items()})
-    return differences(run.environment, environment()) + [f"file {change}" for change in files]
+    return differences(run.environment, surroundings) + [f"file {change}" for change in files]

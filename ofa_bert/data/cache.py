@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
 import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable
@@ -14,11 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ofa_bert.places import cache_directory
+from ofa_bert.errors import InputError
+from ofa_bert.places import cache_directory, scratch_directory
 
 logger = logging.getLogger(__name__)
 
 Arrays = dict[str, np.ndarray]
+# RuntimeError: a flipped bit asks for a password, or for a compression that zipfile lacks.
+FAULTS = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 def cache_key(parts: Iterable[str | None]) -> str:
@@ -55,29 +56,28 @@ def cached_arrays(key: str, names: Iterable[str], build: Callable[[], Arrays]) -
 
 def _read(path: Path, names: list[str]) -> Arrays | None:
     try:
+        # NumPy believes a header, and returns, before it knows the check sum.
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip() is not None:
+                raise zipfile.BadZipFile("its check sum is another")
         # A pickle could run code; plain arrays cannot.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             return {name: kept[name] for name in names}
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except FAULTS as error:
         logger.info("cache file %s is broken and made anew: %s", path, error)
         return None
 
 
 def _write(path: Path, arrays: Arrays) -> None:
-    temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Whole or not at all, also when two processes write at once.
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-            temporary = file.name
-            np.savez(file, **arrays)
-        os.replace(temporary, path)
-    except OSError as error:
-        logger.warning(
-            "nothing is kept for the next run: cannot write %s (%s)", path, error.strerror or error
-        )
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+        # Whole or not at all, also when two processes write at once; and what a kill leaves is
+        # removed by the next to write.
+        with scratch_directory("arrays") as folder:
+            with (folder / path.name).open("wb") as file:
+                np.savez(file, **arrays)
+            os.replace(folder / path.name, path)
+    except (OSError, InputError) as error:
+        reason = getattr(error, "strerror", None) or error
+        logger.warning("nothing is kept for the next run: cannot write %s (%s)", path, reason)

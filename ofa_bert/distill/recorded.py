@@ -132,7 +132,8 @@ def _check_memory(
 
 def _key(model: BertForSequenceClassification, dataset: EncodedDataset) -> Iterator[str]:
     """Name everything that decides the bits of an answer."""
-    yield from ("teacher", paddle.__version__, runtime.describe(), str(model.config))
+    device = paddle.device.get_device().partition(":")[0]
+    yield from ("teacher", paddle.__version__, device, runtime.describe(), str(model.config))
     yield hash_arrays({name: value.numpy() for name, value in model.state_dict().items()})
     yield hash_arrays(
         {name: getattr(dataset, name) for name in ("input_ids", "token_type_ids", "offsets")}
