@@ -121,7 +121,7 @@ def test_what_is_not_as_it_was_is_told(teacher, tmp_path):
     assert "the weights differ from those of the first run; so do: processes: was 2, is 1" in (
         result.out
     )
-    path = changed(teacher, tmp_path / "b", inputs={"/gone/train.tsv": "0" * 64})
+    path = changed(teacher, tmp_path / "b", inputs={str(teacher.parent / "train.tsv"): "0" * 64})
     result = run(cli.main, ["rerun", str(path)])
     assert f"other bits: file train.tsv: was {'0' * 64}, is " in result.err
 
@@ -172,6 +172,12 @@ def test_a_command_line_comes_back_from_its_configs(tmp_path):
     again = parse_args("x", "", run_glue_ofa.GROUPS, to_argv(configs))
     assert again == configs
     assert resolved(again)["learning_rate"] == 1e-3
+
+
+def test_files_of_one_name_are_told_apart():
+    before = {"train/rows.tsv": "1", "dev/rows.tsv": "2", "vocab.txt": "3"}
+    assert rerun.by_name(before) == {"rows.tsv": "1 2", "vocab.txt": "3"}
+    assert rerun.by_name({**before, "train/rows.tsv": "4"})["rows.tsv"] == "4 2"
 
 
 def test_differences_by_hand():
