@@ -119,6 +119,18 @@ def test_a_full_disk_is_a_warning(monkeypatch, caplog):
     assert "nothing is kept for the next run" in caplog.text
 
 
+def test_a_lack_of_memory_says_how_large_a_batch_was_and_what_helps(monkeypatch):
+    def too_large(*args):
+        raise MemoryError
+
+    monkeypatch.setattr(ModelTeacher, "__call__", too_large)
+    dataset = tiny_dataset(5)
+    longest = max(len(dataset.row(index)[0]) for index in range(5))
+    expected = rf"a batch of 5 rows of up to {longest} tokens does not fit; pass --teacher_cache"
+    with pytest.raises(InputError, match=expected):
+        make_teacher(tiny_model(), dataset, "memory")
+
+
 def test_answers_that_do_not_fit_into_memory_are_refused(monkeypatch):
     monkeypatch.setattr(os, "sysconf", {"SC_AVPHYS_PAGES": 2, "SC_PAGE_SIZE": 4096}.get)
     dataset, config = tiny_dataset(40), tiny_config()
