@@ -111,6 +111,15 @@ def test_the_disk_keeps_answers_for_the_same_weights_and_rows_only(monkeypatch, 
     assert len(counted) == 4
 
 
+def test_answers_of_another_device_have_another_key(monkeypatch):
+    model, dataset = tiny_model(), tiny_dataset(4)
+    here = list(recorded._key(model, dataset))
+    monkeypatch.setattr(paddle.device, "get_device", lambda: "gpu:1")
+    first = list(recorded._key(model, dataset))
+    monkeypatch.setattr(paddle.device, "get_device", lambda: "gpu:0")
+    assert here != first == list(recorded._key(model, dataset))
+
+
 def test_a_full_disk_is_a_warning(monkeypatch, caplog):
     monkeypatch.setenv("OFA_BERT_CACHE", "/dev/full/cache")
     dataset = tiny_dataset(5)

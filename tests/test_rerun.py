@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 import run_glue_ofa
-from ofa_bert import cli
+from ofa_bert import cli, runtime
 from ofa_bert.arguments import parse_args, resolved, to_argv
 from ofa_bert.commands import rerun
 from ofa_bert.durable import sha256
@@ -124,6 +124,14 @@ def test_what_is_not_as_it_was_is_told(teacher, tmp_path):
     path = changed(teacher, tmp_path / "b", inputs={str(teacher.parent / "train.tsv"): "0" * 64})
     result = run(cli.main, ["rerun", str(path)])
     assert f"other bits: file train.tsv: was {'0' * 64}, is " in result.err
+
+
+def test_the_device_and_processes_are_those_the_run_will_have(teacher, tmp_path, monkeypatch):
+    path = changed(teacher, tmp_path / "a", environment={"device": "gpu", "processes": "2"})
+    run_before = rerun.read_run(path)
+    assert rerun._changes(run_before) == ["device: was gpu, is cpu", "processes: was 2, is 1"]
+    monkeypatch.setattr(runtime, "choose_device", lambda device, n_gpu: ("gpu", 2))
+    assert rerun._changes(run_before) == []
 
 
 def test_other_weights_from_the_same_run_are_a_failed_check(teacher, tmp_path):
