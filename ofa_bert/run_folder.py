@@ -15,6 +15,7 @@ import yaml
 from ofa_bert.arguments import checked, flags_of
 from ofa_bert.checkpoint.files import read_json, reason, replacing, write_json
 from ofa_bert.config import DataConfig, OutputConfig
+from ofa_bert.durable import sync
 from ofa_bert.errors import InputError
 from ofa_bert.metrics_log import MetricsLog
 from ofa_bert.run_identity import (
@@ -78,6 +79,7 @@ class RunFolder:
     def finish(self, results: dict[str, Any]) -> None:
         """Write the results, which mark the run as finished, and drop the checkpoints."""
         write_json(self.path / RESULTS, results)
+        sync(self.path)  # the names too, before what they replace is gone
         self.checkpoints.clear()
 
 

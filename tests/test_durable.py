@@ -1,8 +1,10 @@
 import json
 import os
+from dataclasses import replace
 
 import pytest
 
+from ofa_bert.checkpointing import Checkpoints
 from ofa_bert.durable import (
     DamagedError,
     check_whole,
@@ -10,6 +12,11 @@ from ofa_bert.durable import (
     remove_directory,
     sha256,
 )
+from ofa_bert.export.staging import SUB_MODEL, staged
+from ofa_bert.metrics_log import MetricsLog
+from ofa_bert.run_folder import RunFolder
+from ofa_bert.scores import Best
+from tests.test_training_state import trained_for
 
 NAMES = ("a", "b")
 # The answers of FIPS 180-2, appendix B.1, and of the empty message.
@@ -46,17 +53,47 @@ def test_a_directory_appears_with_a_manifest_of_its_files(tmp_path):
     check_whole(tmp_path / "y")
 
 
-def test_all_is_on_the_disk_before_the_directory_has_its_name(tmp_path, monkeypatch):
-    """The manifest after the files it vouches for, the name after the manifest."""
-    synced, fsync = [], os.fsync
+@pytest.fixture
+def synced(monkeypatch):
+    """The names of what is flushed to the disk, in order."""
+    found, fsync = [], os.fsync
 
     def watched(descriptor):
-        synced.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
+        found.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", watched)
+    return found
+
+
+def test_all_is_on_the_disk_before_the_directory_has_its_name(tmp_path, synced):
+    """The manifest after the files it vouches for, the name after the manifest."""
     write(tmp_path / "x")
     assert synced == ["a", "b", "manifest.json", "partial_x", tmp_path.name]
+
+
+def test_the_lines_that_a_checkpoint_counts_on_are_on_the_disk_first(tmp_path, synced):
+    trained = trained_for(1)
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    log.path.write_text('{"step": 1}\n')
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    checkpoints.save(1, Best(), replace(trained, metrics_log=log))
+    assert synced[0] == "metrics.jsonl"
+    assert synced[-2:] == ["partial_step_1", "checkpoints"]
+
+
+def test_the_result_is_on_the_disk_before_the_checkpoints_go(tmp_path, synced, monkeypatch):
+    monkeypatch.setattr(Checkpoints, "clear", lambda self: synced.append("cleared"))
+    RunFolder(tmp_path, 2, {}).finish({})
+    assert synced == [f".results.json.{os.getpid()}.tmp", tmp_path.name, "cleared"]
+
+
+def test_an_export_is_on_the_disk_before_it_replaces_another(tmp_path, synced):
+    with staged(tmp_path / "x", SUB_MODEL) as stage:
+        for name in ("model.safetensors", "config.json"):
+            (stage / name).write_text("a")
+    assert sorted(synced[:2]) == ["config.json", "model.safetensors"]
+    assert synced[2:] == [".filling", "x"]
 
 
 def test_a_failure_leaves_nothing(tmp_path):

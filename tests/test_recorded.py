@@ -111,12 +111,33 @@ def test_the_disk_keeps_answers_for_the_same_weights_and_rows_only(monkeypatch, 
     assert len(counted) == 4
 
 
+def test_answers_of_another_device_have_another_key(monkeypatch):
+    model, dataset = tiny_model(), tiny_dataset(4)
+    here = list(recorded._key(model, dataset))
+    monkeypatch.setattr(paddle.device, "get_device", lambda: "gpu:1")
+    first = list(recorded._key(model, dataset))
+    monkeypatch.setattr(paddle.device, "get_device", lambda: "gpu:0")
+    assert here != first == list(recorded._key(model, dataset))
+
+
 def test_a_full_disk_is_a_warning(monkeypatch, caplog):
     monkeypatch.setenv("OFA_BERT_CACHE", "/dev/full/cache")
     dataset = tiny_dataset(5)
     teacher = make_teacher(tiny_model(), dataset, "disk")
     assert isinstance(teacher, RecordedTeacher)
     assert "nothing is kept for the next run" in caplog.text
+
+
+def test_a_lack_of_memory_says_how_large_a_batch_was_and_what_helps(monkeypatch):
+    def too_large(*args):
+        raise MemoryError
+
+    monkeypatch.setattr(ModelTeacher, "__call__", too_large)
+    dataset = tiny_dataset(5)
+    longest = max(len(dataset.row(index)[0]) for index in range(5))
+    expected = rf"a batch of 5 rows of up to {longest} tokens does not fit; pass --teacher_cache"
+    with pytest.raises(InputError, match=expected):
+        make_teacher(tiny_model(), dataset, "memory")
 
 
 def test_answers_that_do_not_fit_into_memory_are_refused(monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 import run_glue_ofa
-from ofa_bert import cli
+from ofa_bert import cli, runtime
 from ofa_bert.arguments import parse_args, resolved, to_argv
 from ofa_bert.commands import rerun
 from ofa_bert.durable import sha256
@@ -121,9 +121,17 @@ def test_what_is_not_as_it_was_is_told(teacher, tmp_path):
     assert "the weights differ from those of the first run; so do: processes: was 2, is 1" in (
         result.out
     )
-    path = changed(teacher, tmp_path / "b", inputs={"/gone/train.tsv": "0" * 64})
+    path = changed(teacher, tmp_path / "b", inputs={str(teacher.parent / "train.tsv"): "0" * 64})
     result = run(cli.main, ["rerun", str(path)])
     assert f"other bits: file train.tsv: was {'0' * 64}, is " in result.err
+
+
+def test_the_device_and_processes_are_those_the_run_will_have(teacher, tmp_path, monkeypatch):
+    path = changed(teacher, tmp_path / "a", environment={"device": "gpu", "processes": "2"})
+    run_before = rerun.read_run(path)
+    assert rerun._changes(run_before) == ["device: was gpu, is cpu", "processes: was 2, is 1"]
+    monkeypatch.setattr(runtime, "choose_device", lambda device, n_gpu: ("gpu", 2))
+    assert rerun._changes(run_before) == []
 
 
 def test_other_weights_from_the_same_run_are_a_failed_check(teacher, tmp_path):
@@ -172,6 +180,12 @@ def test_a_command_line_comes_back_from_its_configs(tmp_path):
     again = parse_args("x", "", run_glue_ofa.GROUPS, to_argv(configs))
     assert again == configs
     assert resolved(again)["learning_rate"] == 1e-3
+
+
+def test_files_of_one_name_are_told_apart():
+    before = {"train/rows.tsv": "1", "dev/rows.tsv": "2", "vocab.txt": "3"}
+    assert rerun.by_name(before) == {"rows.tsv": "1 2", "vocab.txt": "3"}
+    assert rerun.by_name({**before, "train/rows.tsv": "4"})["rows.tsv"] == "4 2"
 
 
 def test_differences_by_hand():

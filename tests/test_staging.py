@@ -73,6 +73,16 @@ def test_what_others_put_there_is_never_removed(tmp_path):
         write(tmp_path, "first")
 
 
+def test_nothing_is_removed_through_a_link(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.json").write_text("mine")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / FILLING).symlink_to(tmp_path / "mine")
+    with pytest.raises(InputError, match=r"sub-model .* cannot be written: File exists"):
+        write(tmp_path / "out", "first")
+    assert contents(tmp_path / "mine") == {"config.json": "mine"}
+
+
 def test_one_export_at_a_time(tmp_path):
     with staged(tmp_path / "x", STATIC) as stage:
         (stage / "deploy.json").write_text("first")

@@ -160,7 +160,14 @@ def _changes(run: Run) -> list[str]:
         surroundings["processes"] = str(processes)
     now = {name: value for config in run.configs for name, value in vars(config).items()}
     inputs = input_hashes(now)
-    # By name, as the files may lie elsewhere.
-    before = {Path(name).name: digest for name, digest in run.inputs.items()}
-    files = differences(before, {Path(name).name: digest for name, digest in inputs.items()})
+    files = differences(by_name(run.inputs), by_name(inputs))
     return differences(run.environment, surroundings) + [f"file {change}" for change in files]
+
+
+def by_name(inputs: Mapping[str, str]) -> dict[str, str]:
+    """Give the hashes of files by their names alone, as they may lie elsewhere now."""
+    found: dict[str, str] = {}
+    for path, digest in inputs.items():
+        name = Path(path).name
+        found[name] = f"{found[name]} {digest}" if name in found else digest
+    return found

@@ -76,7 +76,15 @@ def make_teacher(
 
     def build() -> Arrays:
         logger.info("recording the teacher's answers to %d rows", len(dataset))
-        return record(teacher, dataset, with_states=with_states)
+        try:
+            return record(teacher, dataset, with_states=with_states)
+        except MemoryError:
+            longest = int(dataset.lengths.max())
+            raise InputError(
+                f"out of memory while recording the teacher's answers: a batch of "
+                f"{min(RECORDING_BATCH_SIZE, len(dataset))} rows of up to {longest} tokens does "
+                "not fit; pass --teacher_cache none or lower --max_seq_length"
+            ) from None
 
     kept = (
         cached_arrays(cache_key(_key(model, dataset)), names, build) if cache == "disk" else build()

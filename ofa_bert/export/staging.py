@@ -136,7 +136,7 @@ def _is_marked(directory: Path, kind: ExportKind) -> bool:
 
 def _remove_stage(stage: Path, kind: ExportKind) -> None:
     """Remove a directory of ours and the files an export writes, drafts of them included."""
-    if not stage.is_dir():
+    if stage.is_symlink() or not stage.is_dir():
         return
     for path in list(stage.iterdir()):
         if path.name in kind.files or fnmatch(path.name, ".*.tmp"):
