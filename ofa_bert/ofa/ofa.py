@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,17 @@ class OFA(nn.Layer):
         train_full: bool = False,
     ) -> None:
         super().__init__()
-        run = run_config or RunConfig()
+        run = RunConfig() if run_config is None else run_config
+        for argument, kind in (
+            (model, nn.Layer),
+            (run, RunConfig),
+            (distill_config, DistillConfig),
+        ):
+            require(
+                isinstance(argument, kind) or argument is distill_config is None,
+                "OFA takes a network, a RunConfig and a DistillConfig; "
+                f"got a {type(argument).__name__} instead of a {kind.__name__}",
+            )
         self.model = model
         self.run_config, self.distill_config = run, distill_config
         self.train_full = train_full
@@ -162,10 +173,10 @@ class OFA(nn.Layer):
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch it is, from 0; from then on batches are not counted for it."""
         require(
-            isinstance(epoch, int) and epoch >= 0,
+            isinstance(epoch, Integral) and epoch >= 0,
             f"epoch must be a whole number, at least 0; got {epoch!r}",
         )
-        self._epoch = epoch
+        self._epoch = int(epoch)
 
     def set_task(self, task: str | Sequence[str] | None, phase: int | None = None) -> None:
         """Open some tasks, whatever the epoch; all other choices are at their largest.
@@ -315,6 +326,11 @@ class OFA(nn.Layer):
             self._is_traced,
             "search must know which layers are joined; run the network once or call ofa.trace(x)",
         )
+        for name, function in (("eval_func", eval_func), ("condition", condition)):
+            require(
+                callable(function) or (function is None and name == "condition"),
+                f"{name} must be a function; got {function!r}",
+            )
         from ofa_bert.ofa.search import evolutionary_search
 
         before = self._net_config
