@@ -449,20 +449,27 @@ class OFA(nn.Layer):
             self._forwards, self._batches = 0, self._batches + 1
 
     def _traced_space(self, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]) -> SearchSpace:
-        """Give the space with the ties and fixed widths that the network's program shows."""
+        """Give the space with the ties and fixed widths that the network's programs show.
+
+        Each depth has a program of its own, and what is joined in any of them is.
+        """
         from ofa_bert.ofa.graph import width_groups
 
         network = bare(self.model)
-        arguments = bound_arguments(network, inputs, kwargs)
+        calls = [{**kwargs, DEPTH: depth} for depth in self._space.depths] or [dict(kwargs)]
         try:
             with evaluating(network), running(sizes={}):
-                found = width_groups(network, arguments)
+                found = [
+                    width_groups(network, bound_arguments(network, inputs, call)) for call in calls
+                ]
         finally:
             if not paddle.in_dynamic_mode():
                 paddle.disable_static()
+        fixed = frozenset.union(*(program.fixed - program.unreached for program in found))
+        fixed |= frozenset.intersection(*(program.unreached for program in found))
         # A layer in a Block is named ".fn" there; its choices are the Block's.
-        tied = [[name.removesuffix(".fn") for name in group] for group in found.tied]
-        return tie(self._space, tied, [name.removesuffix(".fn") for name in found.fixed])
+        tied = [[n.removesuffix(".fn") for n in group] for each in found for group in each.tied]
+        return tie(self._space, tied, [name.removesuffix(".fn") for name in fixed])
 
 
 def _check_names(groups: Sequence[Sequence[str]], space: SearchSpace) -> None:
