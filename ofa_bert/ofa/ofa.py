@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from numbers import Integral
 from typing import Any
 
@@ -36,6 +37,7 @@ from ofa_bert.ofa.settings import DistillConfig, RunConfig
 from ofa_bert.ofa.teacher import Teacher, load_teacher
 from ofa_bert.ofa.ties import space_of, tie
 from ofa_bert.ofa.tokens import Tokens, decode, tokens_of
+from ofa_bert.ofa.trace import said_by
 
 
 class OFA(nn.Layer):
@@ -269,7 +271,7 @@ class OFA(nn.Layer):
         config = space.complete(self._next_config(space, generator))
         answer = self._teacher(inputs, kwargs) if self._teacher else None
         at_depth = {**kwargs, DEPTH: config[DEPTH]} if DEPTH in config else kwargs
-        with running(sizes=space.sizes(config)):
+        with running(sizes=space.sizes(config)), _explaining(self._is_traced or draws):
             mapped, output = outputs_of(self.model, tuple(self._mapping_ops), inputs, at_depth)
 
         self._space, self._is_traced = space, self._is_traced or draws
@@ -373,7 +375,8 @@ class OFA(nn.Layer):
             )
         at_depth = {DEPTH: config[DEPTH]} if DEPTH in config else {}
         sizes = self._space.sizes(config)
-        plain = plain_copy(bare(self.model), sizes, inputs, {**call, **at_depth})
+        with _explaining(self._is_traced):
+            plain = plain_copy(bare(self.model), sizes, inputs, {**call, **at_depth})
         if asked.origin_model is not None:
             plain = cut_in_place(
                 bare(asked.origin_model),
@@ -470,6 +473,24 @@ class OFA(nn.Layer):
         # A layer in a Block is named ".fn" there; its choices are the Block's.
         tied = [[n.removesuffix(".fn") for n in group] for each in found for group in each.tied]
         return tie(self._space, tied, [name.removesuffix(".fn") for name in fixed])
+
+
+@contextmanager
+def _explaining(is_traced: bool) -> Iterator[None]:
+    """Say what to do where a sub-network fails before it is known which layers are joined.
+
+    Raises:
+        InputError: instead of what paddle says of two shapes somewhere in the network.
+    """
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        if is_traced or isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"the sub-network does not run: {said_by(error)}; if the inputs are right, its joined "
+            "layers have different widths: call ofa.trace(inputs), which finds what is joined"
+        ) from error
 
 
 def _check_names(groups: Sequence[Sequence[str]], space: SearchSpace) -> None:
