@@ -215,6 +215,21 @@ def test_kernels_of_one_even_ones_and_oblong_ones_have_no_choice():
     assert model[3].candidate_config == {"kernel_size": [3, 5, 7]}
 
 
+@pytest.mark.parametrize("padding", [0, 1, [1, 2], [1, 0, 2, 1], "SAME"], ids=str)
+@pytest.mark.parametrize("kernel", [(3, 5), (7, 1), (1, 3), 4], ids=str)
+@pytest.mark.parametrize("cls", [nn.Conv2D, nn.Conv2DTranspose])
+def test_oblong_and_even_kernels_compute_what_they_did(cls, kernel, padding):
+    network = randomised(nn.Sequential(cls(3, 4, kernel, padding=padding), nn.Conv2D(4, 2, 1)))
+    x = paddle.to_tensor(draw(1, 3, 9, 9))
+    expected, first = network(x).numpy(), network[0](x).numpy()
+    Convert(supernet(kernel_size=(3, 5), expand_ratio=[0.5, 1.0])).convert(network)
+    np.testing.assert_allclose(network(x).numpy(), expected, atol=1e-5)
+    half = network[0](x, expand_ratio=0.5).numpy()
+    np.testing.assert_allclose(half, first[:, :2], atol=1e-5)
+    plain = OFA(network).export({"0": {"expand_ratio": 0.5}}, [[1, 3, 9, 9]], "float32")
+    np.testing.assert_allclose(plain[0](x).numpy(), first[:, :2], atol=1e-5)
+
+
 PAIRS = [[0, 0], [0, 0], [0, 0], [2, 1]]
 
 

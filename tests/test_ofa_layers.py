@@ -321,6 +321,14 @@ def test_a_separable_convolution(scale_factor):
             r"kernel_size must be one of \[5, 7\], which have a matrix; got 3",
         ),
         (
+            lambda: L.SuperConv2D(2, 2, (3, 5), {"kernel_size": (3,)}),
+            r"only square kernels have a choice of kernel_size; got one of \[3, 5\]",
+        ),
+        (
+            lambda: run(L.SuperConv2D(2, 2, (3, 5)), draw(1, 2, 6, 6), kernel_size=3),
+            "is 3 by 5, and only square ones have a choice; got kernel_size 3; leave it out",
+        ),
+        (
             lambda: run(L.SuperGroupConv2D(8, 8, 3, groups=4), draw(1, 6, 5, 5)),
             "6 channels do not fill the 4 groups",
         ),
