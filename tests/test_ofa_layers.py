@@ -537,6 +537,22 @@ def test_statistics_that_are_always_used_do_not_move():
     np.testing.assert_array_equal(layer._mean.numpy(), before)
 
 
+@pytest.mark.parametrize("features", [3, 5])
+@pytest.mark.parametrize(
+    "norm",
+    [L.SuperBatchNorm2D(5, use_global_stats=False), L.SuperBatchNorm(5, trainable_statistics=True)],
+    ids=["BatchNorm2D", "BatchNorm"],
+)
+def test_statistics_of_the_batch_in_evaluation_too(norm, features):
+    norm._mean.set_value(np.zeros(5, "float32"))
+    norm.eval()
+    x = draw(4, features, 3, 3)
+    mean, variance = x.mean((0, 2, 3)), x.var((0, 2, 3))
+    expected = (x - mean[:, None, None]) / np.sqrt(variance[:, None, None] + 1e-5)
+    close(run(norm, x), expected, atol=1e-5)
+    close(norm._mean, np.pad(0.1 * mean, (0, 5 - features)), atol=1e-6)
+
+
 def test_norms_in_nhwc():
     layer = randomised(L.SuperBatchNorm2D(6, data_format="NHWC"))
     x = draw(5, 3, 2, 4)
