@@ -152,6 +152,8 @@ def test_widths_in_channels_and_a_feed_forward_of_ones_own():
 def test_a_wrong_width():
     with pytest.raises(InputError, match="width_mult must be above 0 and at most 1"):
         utils.dynabert_config(OFA(converted(encoder())), 1.5)
+    with pytest.raises(InputError, match="dynabert_config takes an OFA; got a "):
+        utils.dynabert_config(converted(encoder()), 0.5)
 
 
 def scores_by_difference(model, ids, labels, layer, step=1e-5):
@@ -257,6 +259,16 @@ def test_reordering_changes_nothing_and_puts_the_best_first(is_converted):
     assert all(any(kind in name for kind in kinds) for name in moved)
     assert not any("out_proj" in name and "bias" in name for name in moved)
     assert not any("linear2" in name and "bias" in name for name in moved)
+
+
+def test_a_reordering_that_fails_moves_nothing():
+    model = encoder()
+    old = {name: p.numpy() for name, p in model.named_parameters()}
+    heads = np.arange(LAYERS * HEADS).reshape(LAYERS, HEADS)
+    with pytest.raises(InputError, match=r"index must order all .* neurons"):
+        nlp_utils.reorder_neuron_head(model, heads, [np.arange(2)] * LAYERS)
+    for name, parameter in model.named_parameters():
+        np.testing.assert_array_equal(parameter.numpy(), old[name])
 
 
 def test_an_order_by_hand():

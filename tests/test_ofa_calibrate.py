@@ -177,6 +177,12 @@ def test_no_batches_and_no_norms_are_errors():
         recompute_statistics(linear, linear, [paddle.ones([1, 2])])
 
 
+def test_a_batch_is_no_list_of_batches():
+    model = Convert(supernet(expand_ratio=[0.5, 1.0])).convert(random_net())
+    with pytest.raises(InputError, match=r"a list or a loader of batches; .* type \[batch\]"):
+        calibrate(OFA(model), {}, paddle.ones([2, 3, 4, 4]))
+
+
 def test_a_sub_network_has_statistics_of_its_own():
     """At half width: prefixes of the weights, in NumPy; the other channels' statistics stay."""
     plain, batches = random_net(), batches_of(5, 2, 8)

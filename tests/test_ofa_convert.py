@@ -215,6 +215,21 @@ def test_kernels_of_one_even_ones_and_oblong_ones_have_no_choice():
     assert model[3].candidate_config == {"kernel_size": [3, 5, 7]}
 
 
+@pytest.mark.parametrize("padding", [0, 1, [1, 2], [1, 0, 2, 1], "SAME"], ids=str)
+@pytest.mark.parametrize("kernel", [(3, 5), (7, 1), (1, 3), 4], ids=str)
+@pytest.mark.parametrize("cls", [nn.Conv2D, nn.Conv2DTranspose])
+def test_oblong_and_even_kernels_compute_what_they_did(cls, kernel, padding):
+    network = randomised(nn.Sequential(cls(3, 4, kernel, padding=padding), nn.Conv2D(4, 2, 1)))
+    x = paddle.to_tensor(draw(1, 3, 9, 9))
+    expected, first = network(x).numpy(), network[0](x).numpy()
+    Convert(supernet(kernel_size=(3, 5), expand_ratio=[0.5, 1.0])).convert(network)
+    np.testing.assert_allclose(network(x).numpy(), expected, atol=1e-5)
+    half = network[0](x, expand_ratio=0.5).numpy()
+    np.testing.assert_allclose(half, first[:, :2], atol=1e-5)
+    plain = OFA(network).export({"0": {"expand_ratio": 0.5}}, [[1, 3, 9, 9]], "float32")
+    np.testing.assert_allclose(plain[0](x).numpy(), first[:, :2], atol=1e-5)
+
+
 PAIRS = [[0, 0], [0, 0], [0, 0], [2, 1]]
 
 
@@ -313,11 +328,39 @@ def test_hooks_modes_and_optimiser_states_go_on():
         ({"kernel_size": (3, 4)}, "must be odd numbers; got 4; use e.g. 5"),
         ({"kernel_size": (3.5,)}, "whole numbers; got 3.5"),
         ({"channel": [(0, 4)]}, "whole numbers above 0"),
+        ({"channel": 5}, r"channel must be a list .* such as \[\(8, 16\), \(16, 32\)\]; got 5"),
+        ({"channel": ["ab"]}, "each entry of channel must be numbers; got 'ab'"),
+        ({"expand_ratio": "0.5"}, "expand_ratio must be numbers; got '0.5'"),
+        ({"expand_ratio": [1, float("inf")]}, r"fractions above 0; got \[1, inf\]"),
+        ({"kernel_size": 3.0}, "whole numbers; got 3.0"),
     ],
 )  # fmt: skip
 def test_a_space_that_makes_no_sense(space, message):
     with pytest.raises(InputError, match=message) as caught:
         supernet(**space)
+    assert "\n" not in str(caught.value)
+
+
+def test_numbers_of_numpy_are_numbers():
+    space = supernet(kernel_size=np.array([5, 3]), expand_ratio=np.array([0.5, 1.0]))
+    assert space == supernet(kernel_size=(3, 5), expand_ratio=(0.5, 1.0))
+    assert type(space.kernel_size[0]) is int
+
+
+@pytest.mark.parametrize(
+    ("space", "network", "message"),
+    [
+        (
+            nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)),
+            [],
+            "Convert takes a supernet.*; got a S",
+        ),
+        (supernet(expand_ratio=[1.0]), 5, "takes a network or a list of layers; got a int"),
+    ],
+)
+def test_what_is_no_space_and_no_network(space, network, message):
+    with pytest.raises(InputError, match=message) as caught:
+        Convert(space).convert(network)
     assert "\n" not in str(caught.value)
 
 

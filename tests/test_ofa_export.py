@@ -277,6 +277,14 @@ def test_an_export_leaves_the_mode_of_every_layer():
             lambda ofa: ofa.export(Chain(), {}, [1, 3, 8, 8]),
             "the network that was converted, before that; only one of the two has",
         ),
+        (
+            lambda ofa: ofa.export({}, [1, 3], origin_model="x"),
+            "the network that was converted, before that; got 'x'",
+        ),
+        (
+            lambda ofa: ofa.export({}, {"a": [1], "b": [1]}, {"a": "float32"}),
+            "a type for each input; 'b' has none",
+        ),
     ],
 )
 def test_a_wrong_call_is_one_line(call, message):

@@ -321,6 +321,14 @@ def test_a_separable_convolution(scale_factor):
             r"kernel_size must be one of \[5, 7\], which have a matrix; got 3",
         ),
         (
+            lambda: L.SuperConv2D(2, 2, (3, 5), {"kernel_size": (3,)}),
+            r"only square kernels have a choice of kernel_size; got one of \[3, 5\]",
+        ),
+        (
+            lambda: run(L.SuperConv2D(2, 2, (3, 5)), draw(1, 2, 6, 6), kernel_size=3),
+            "is 3 by 5, and only square ones have a choice; got kernel_size 3; leave it out",
+        ),
+        (
             lambda: run(L.SuperGroupConv2D(8, 8, 3, groups=4), draw(1, 6, 5, 5)),
             "6 channels do not fill the 4 groups",
         ),
@@ -527,6 +535,22 @@ def test_statistics_that_are_always_used_do_not_move():
     )
     close(run(layer, x), (x - mean) / np.sqrt(variance + 1e-5) * weight + bias)
     np.testing.assert_array_equal(layer._mean.numpy(), before)
+
+
+@pytest.mark.parametrize("features", [3, 5])
+@pytest.mark.parametrize(
+    "norm",
+    [L.SuperBatchNorm2D(5, use_global_stats=False), L.SuperBatchNorm(5, trainable_statistics=True)],
+    ids=["BatchNorm2D", "BatchNorm"],
+)
+def test_statistics_of_the_batch_in_evaluation_too(norm, features):
+    norm._mean.set_value(np.zeros(5, "float32"))
+    norm.eval()
+    x = draw(4, features, 3, 3)
+    mean, variance = x.mean((0, 2, 3)), x.var((0, 2, 3))
+    expected = (x - mean[:, None, None]) / np.sqrt(variance[:, None, None] + 1e-5)
+    close(run(norm, x), expected, atol=1e-5)
+    close(norm._mean, np.pad(0.1 * mean, (0, 5 - features)), atol=1e-6)
 
 
 def test_norms_in_nhwc():

@@ -162,6 +162,7 @@ def test_no_configuration_aliases_another():
         ({"last": {"expand_ratio": 0.5}}, "layer last has no 'expand_ratio'"),
         ({"depth": 4}, r"depth must be one of \[1, 2\]; got 4"),
         (["first"], "a configuration must be a dict of layers"),
+        ({0: {}}, "no elastic layer 0; known: depth, first"),
     ],
 )
 def test_a_wrong_configuration_is_one_line_and_changes_nothing(config, message):
@@ -232,12 +233,34 @@ def test_choices_by_hand():
         ({"n_epochs": [[1]], "dynamic_batch_size": [1, 2]}, "one entry for each of the 1 tasks"),
         ({"dynamic_batch_size": [0]}, "whole numbers above 0"),
         ({"train_batch_size": 0}, "train_batch_size must be a whole number above 0; got 0"),
+        ({"n_epochs": 5}, r"n_epochs must be a list such as \[\[1\], \[2, 3\]\]; got 5"),
+        ({"n_epochs": [[0]]}, "ascending epochs"),
+        ({"dynamic_batch_size": 2}, r"dynamic_batch_size must be a list .*; got 2"),
+        ({"init_learning_rate": [0.1]}, r"init_learning_rate must be a list .*; got \[0.1\]"),
+        ({"elastic_depth": 3}, "elastic_depth must be a list .*; got 3"),
+        ({"skip_layers": "first"}, r"skip_layers must be a list .*; got 'first'"),
+        ({"same_search_space": ["first", "middle.0"]}, "same_search_space must be a list such as"),
+        ({"ofa_layers": {"first": {"expand_ratio": 0.5}}}, "ofa_layers must be a dict such as"),
+        ({"ofa_layers": {"first": {"expand_ratio": ["a"]}}}, r"at most 1.0; got \['a'\]"),
     ],
 )
 def test_settings_that_do_not_fit(settings, message):
     with pytest.raises(InputError, match=message) as caught:
         OFA(chain(), RunConfig(**settings))
     assert "\n" not in str(caught.value)
+
+
+def test_kernels_by_hand_are_of_those_the_layer_has():
+    network = nn.Sequential(nn.Conv2D(1, 2, 5), nn.Conv2D(2, 1, 1))
+    model = Convert(supernet(kernel_size=[3, 5])).convert(network)
+    with pytest.raises(InputError, match=r"kernel_size of 0 must be of \[3, 5\]; got \[1, 5\]"):
+        OFA(model, RunConfig(ofa_layers={"0": {"kernel_size": [1, 5]}}))
+
+
+def test_epochs_may_be_numpys():
+    ofa = OFA(chain(), UNTIED)
+    for epoch in np.arange(2):
+        ofa.set_epoch(epoch)
 
 
 def test_depth_needs_a_network_that_takes_it():
@@ -308,6 +331,13 @@ def test_setting_none_draws_again():
         (lambda ofa: ofa.set_epoch("1"), "epoch must be a whole number"),
         (lambda ofa: ofa.calc_distill_loss(), "give DistillConfig mapping_layers"),
         (lambda ofa: ofa.decode_token([0]), "call tokenize first"),
+        (lambda ofa: ofa.decode_token(0), "a token must be a list of numbers; got 0"),
+        (lambda ofa: ofa.set_task(5), "the name of a task or a list of them; got 5"),
+        (lambda ofa: ofa.search(0.5), "eval_func must be a function; got 0.5"),
+        (lambda ofa: ofa.search(len, 0.5), "condition must be a function; got 0.5"),
+        (lambda ofa: OFA(5), "got a int instead of a Layer"),
+        (lambda ofa: OFA(chain(), {}), "got a dict instead of a RunConfig"),
+        (lambda ofa: OFA(chain(), None, {}), "got a dict instead of a DistillConfig"),
         (lambda ofa: OFA(chain()).search(lambda o, c: 0.0), "run the network once"),
     ],
 )
@@ -354,6 +384,7 @@ def distilled(**settings):
 
 def test_the_teacher_is_no_part_of_the_model():
     ofa, teacher = distilled()
+    ofa.set_net_config({})  # a drawn one may be too narrow to be compared
     ofa.train()
     teacher.train()
     student, answer = ofa(X)
@@ -508,6 +539,11 @@ def test_weights_for_the_teacher(tmp_path):
         ({"mapping_layers": "first"}, r"list of names; got 'first'; type \['first'\]"),
         ({"distill_fn": 3}, "distill_fn must be a function"),
         ({"lambda_distill": -1}, "lambda_distill must be at least 0"),
+        ({"lambda_distill": "0.1"}, "lambda_distill must be at least 0; got '0.1'"),
+        ({"mapping_op": ["conv"]}, r"conv2d, conv, linear or None; got \['conv'\]"),
+        ({"mapping_layers": [1]}, r"mapping_layers must be a list of names; got \[1\]"),
+        ({"teacher_model_path": 5}, "a file or a state dict; got 5"),
+        ({"teacher_model_path": "no.pdparams"}, "there is none at 'no.pdparams'"),
     ],
 )
 def test_distillation_that_cannot_be(settings, message):

@@ -65,6 +65,46 @@ def test_published_networks(build, free):
     assert count_params(small) < count_params(model)
 
 
+class Skipping(nn.Layer):
+    """A shortcut around as many of two layers as ``depth`` says."""
+
+    def __init__(self):
+        super().__init__()
+        self.short = nn.Linear(4, 8)
+        self.layers = nn.LayerList([nn.Linear(4, 8), nn.Linear(8, 8)])
+        self.out = nn.Linear(8, 2)
+
+    def forward(self, x, **settings):
+        y = x
+        for layer in self.layers[: settings.get("depth")]:
+            y = paddle.tanh(layer(y))
+        return self.out(y + self.short(x))
+
+
+def test_what_is_joined_at_any_depth_is():
+    np.random.seed(1)
+    model = Convert(supernet(expand_ratio=[0.25, 0.5, 1.0])).convert(Skipping())
+    ofa = OFA(model, RunConfig(elastic_depth=[1, 2]))
+    for _ in range(20):
+        assert ofa(paddle.to_tensor(draw(3, 4))).shape == [3, 2]
+    # With one layer it is the first that meets the shortcut, with two it is the second.
+    assert list(ofa.ofa_layers) == ["short", "depth"]
+    ofa.set_net_config({"short": {"expand_ratio": 0.5}})
+    config = ofa.get_current_config
+    assert [config[f"layers.{number}"]["expand_ratio"] for number in (0, 1)] == [0.5, 0.5]
+
+
+def test_a_configuration_set_before_it_is_known_what_is_joined():
+    ofa = OFA(Convert(supernet(expand_ratio=[0.5, 1.0])).convert(Residual()))
+    ofa.set_net_config({"stem": {"expand_ratio": 0.5}})
+    for fails in (lambda: ofa(IMAGES), lambda: ofa.export(ofa.get_current_config, IMAGES.shape)):
+        with pytest.raises(InputError, match=r"does not run: .*; .* call ofa.trace") as caught:
+            fails()
+        assert "\n" not in str(caught.value)
+    ofa.trace(IMAGES)
+    assert ofa(IMAGES).shape[0] == IMAGES.shape[0]
+
+
 def test_the_documented_configuration_of_a_depthwise_layer():
     """Their page on ``set_net_config`` names a convolution and the depthwise one after it."""
     network = nn.Sequential(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import paddle
 from paddle import nn
 
+from ofa_bert.config import require
 from ofa_bert.errors import InputError
 from ofa_bert.ofa.active import running
 from ofa_bert.ofa.choices import DEPTH
@@ -94,6 +95,10 @@ def calibrate(ofa: OFA, config: Mapping[str, Any], batches: Iterable[Any]) -> No
     Raises:
         InputError: as there, or if ``config`` is not of this network.
     """
+    require(
+        not isinstance(batches, paddle.Tensor),
+        "batches must be a list or a loader of batches; got a tensor; type [batch]",
+    )
     space = ofa._space
     complete = space.complete(config)
     depth = {DEPTH: complete[DEPTH]} if DEPTH in complete else {}

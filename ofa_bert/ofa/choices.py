@@ -157,7 +157,9 @@ class SearchSpace:
                 continue
             if name not in self.blocks:
                 known = [*self.choices, *([DEPTH] if self.depths else [])]
-                raise InputError(f"no elastic layer {given_name!r}; {nearest(given_name, known)}")
+                raise InputError(
+                    f"no elastic layer {given_name!r}; {nearest(str(given_name), known)}"
+                )
             require(
                 isinstance(sizes, Mapping),
                 f"{name} must have a dict such as {{'expand_ratio': 0.5}}; got {sizes!r}",

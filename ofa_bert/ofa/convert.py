@@ -29,6 +29,11 @@ class Convert:
     """
 
     def __init__(self, context: supernet) -> None:
+        require(
+            isinstance(context, supernet),
+            f"Convert takes a supernet(expand_ratio=[0.5, 1.0]) or the like; "
+            f"got a {type(context).__name__}",
+        )
         self.context = context
 
     def convert(self, network: Any) -> Any:
@@ -49,6 +54,10 @@ class Convert:
             InputError: if the network is converted already or does not fit the choices. It is left
                 as it was.
         """
+        require(
+            isinstance(network, nn.Layer | list | tuple),
+            f"convert takes a network or a list of layers; got a {type(network).__name__}",
+        )
         layers = [network] if isinstance(network, nn.Layer) else list(network)
         named = _named_layers(network)
         for name, layer in named:

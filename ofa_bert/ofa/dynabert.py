@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ofa_bert.config import check_width
+from ofa_bert.config import check_width, require
 from ofa_bert.ofa.choices import DEPTH, Config, width_key
 from ofa_bert.ofa.layers_base import Block
 from ofa_bert.ofa.ofa import OFA
@@ -30,6 +30,10 @@ def dynabert_config(model: OFA, width_mult: float, depth_mult: float = 1.0) -> C
         InputError: if ``width_mult`` is outside (0, 1].
     """
     check_width(width_mult)
+    require(
+        isinstance(model, OFA),
+        f"dynabert_config takes an OFA; got a {type(model).__name__}; type OFA(converted)",
+    )
     network = bare(model.model)
     narrowed = {
         id(layer)

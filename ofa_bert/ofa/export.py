@@ -70,6 +70,11 @@ def export_arguments(args: Sequence[Any], kwargs: Mapping[str, Any]) -> ExportAr
         isinstance(given.get("config"), Mapping),
         f"export needs a config, such as ofa.get_current_config; got {given.get('config')!r}",
     )
+    origin = given.get("origin_model")
+    require(
+        origin is None or isinstance(origin, nn.Layer),
+        f"origin_model must be the network that was converted, before that; got {origin!r}",
+    )
     return ExportArguments(**given)
 
 

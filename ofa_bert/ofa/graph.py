@@ -47,6 +47,8 @@ class WidthGroups:
     """Layers whose numbers of outputs must be equal; sets in the order of their first layers."""
     fixed: frozenset[str]
     """Layers whose number of outputs must stay as it is."""
+    unreached: frozenset[str] = frozenset()
+    """Those of ``fixed`` that did not run, so that nothing is known of them."""
 
 
 def width_groups(model: nn.Layer, inputs: Any) -> WidthGroups:
@@ -128,11 +130,12 @@ def _weight_uses(model: nn.Layer) -> dict[int, set[str]]:
 def _groups(model: nn.Layer, axes: dict[int, Axes], seen: set[int]) -> WidthGroups:
     members: dict[Axis, list[tuple[str, int]]] = {}
     fixed: set[str] = set()
+    unreached: set[str] = set()
     for name, layer in model.named_sublayers():
         if isinstance(layer, WIDE):
             weight = getattr(layer, "weight", None)
             if weight is None or id(weight) not in seen:
-                fixed.add(name)
+                unreached.add(name)
                 continue
             axis = axes[id(weight)][_width_axis(layer)]
             members.setdefault(axis.root, []).append((name, axis.size))
@@ -144,4 +147,4 @@ def _groups(model: nn.Layer, axes: dict[int, Axes], seen: set[int]) -> WidthGrou
             fixed |= names
         elif len(names) > 1:
             tied.append(names)
-    return WidthGroups(tuple(tied), frozenset(fixed))
+    return WidthGroups(tuple(tied), frozenset(fixed | unreached), frozenset(unreached))

@@ -74,8 +74,12 @@ def bound_arguments(
     given = {name: value for name, value in kwargs.items() if value is not None}
     if not given:
         return inputs
-    bound = inspect.signature(network.forward).bind(*inputs, **given)
-    return dict(bound.arguments)
+    signature = inspect.signature(network.forward)
+    named = dict(signature.bind(*inputs, **given).arguments)
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            named.update(named.pop(name, {}))
+    return named
 
 
 def check_takes_depth(network: nn.Layer) -> None:

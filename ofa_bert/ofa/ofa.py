@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,7 @@ from ofa_bert.ofa.settings import DistillConfig, RunConfig
 from ofa_bert.ofa.teacher import Teacher, load_teacher
 from ofa_bert.ofa.ties import space_of, tie
 from ofa_bert.ofa.tokens import Tokens, decode, tokens_of
+from ofa_bert.ofa.trace import said_by
 
 
 class OFA(nn.Layer):
@@ -67,7 +70,17 @@ class OFA(nn.Layer):
         train_full: bool = False,
     ) -> None:
         super().__init__()
-        run = run_config or RunConfig()
+        run = RunConfig() if run_config is None else run_config
+        for argument, kind in (
+            (model, nn.Layer),
+            (run, RunConfig),
+            (distill_config, DistillConfig),
+        ):
+            require(
+                isinstance(argument, kind) or argument is distill_config is None,
+                "OFA takes a network, a RunConfig and a DistillConfig; "
+                f"got a {type(argument).__name__} instead of a {kind.__name__}",
+            )
         self.model = model
         self.run_config, self.distill_config = run, distill_config
         self.train_full = train_full
@@ -162,10 +175,10 @@ class OFA(nn.Layer):
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch it is, from 0; from then on batches are not counted for it."""
         require(
-            isinstance(epoch, int) and epoch >= 0,
+            isinstance(epoch, Integral) and epoch >= 0,
             f"epoch must be a whole number, at least 0; got {epoch!r}",
         )
-        self._epoch = epoch
+        self._epoch = int(epoch)
 
     def set_task(self, task: str | Sequence[str] | None, phase: int | None = None) -> None:
         """Open some tasks, whatever the epoch; all other choices are at their largest.
@@ -258,7 +271,7 @@ class OFA(nn.Layer):
         config = space.complete(self._next_config(space, generator))
         answer = self._teacher(inputs, kwargs) if self._teacher else None
         at_depth = {**kwargs, DEPTH: config[DEPTH]} if DEPTH in config else kwargs
-        with running(sizes=space.sizes(config)):
+        with running(sizes=space.sizes(config)), _explaining(self._is_traced or draws):
             mapped, output = outputs_of(self.model, tuple(self._mapping_ops), inputs, at_depth)
 
         self._space, self._is_traced = space, self._is_traced or draws
@@ -315,6 +328,11 @@ class OFA(nn.Layer):
             self._is_traced,
             "search must know which layers are joined; run the network once or call ofa.trace(x)",
         )
+        for name, function in (("eval_func", eval_func), ("condition", condition)):
+            require(
+                callable(function) or (function is None and name == "condition"),
+                f"{name} must be a function; got {function!r}",
+            )
         from ofa_bert.ofa.search import evolutionary_search
 
         before = self._net_config
@@ -357,7 +375,8 @@ class OFA(nn.Layer):
             )
         at_depth = {DEPTH: config[DEPTH]} if DEPTH in config else {}
         sizes = self._space.sizes(config)
-        plain = plain_copy(bare(self.model), sizes, inputs, {**call, **at_depth})
+        with _explaining(self._is_traced):
+            plain = plain_copy(bare(self.model), sizes, inputs, {**call, **at_depth})
         if asked.origin_model is not None:
             plain = cut_in_place(
                 bare(asked.origin_model),
@@ -433,20 +452,45 @@ class OFA(nn.Layer):
             self._forwards, self._batches = 0, self._batches + 1
 
     def _traced_space(self, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]) -> SearchSpace:
-        """Give the space with the ties and fixed widths that the network's program shows."""
+        """Give the space with the ties and fixed widths that the network's programs show.
+
+        Each depth has a program of its own, and what is joined in any of them is.
+        """
         from ofa_bert.ofa.graph import width_groups
 
         network = bare(self.model)
-        arguments = bound_arguments(network, inputs, kwargs)
+        calls = [{**kwargs, DEPTH: depth} for depth in self._space.depths] or [dict(kwargs)]
         try:
             with evaluating(network), running(sizes={}):
-                found = width_groups(network, arguments)
+                found = [
+                    width_groups(network, bound_arguments(network, inputs, call)) for call in calls
+                ]
         finally:
             if not paddle.in_dynamic_mode():
                 paddle.disable_static()
+        fixed = frozenset.union(*(program.fixed - program.unreached for program in found))
+        fixed |= frozenset.intersection(*(program.unreached for program in found))
         # A layer in a Block is named ".fn" there; its choices are the Block's.
-        tied = [[name.removesuffix(".fn") for name in group] for group in found.tied]
-        return tie(self._space, tied, [name.removesuffix(".fn") for name in found.fixed])
+        tied = [[n.removesuffix(".fn") for n in group] for each in found for group in each.tied]
+        return tie(self._space, tied, [name.removesuffix(".fn") for name in fixed])
+
+
+@contextmanager
+def _explaining(is_traced: bool) -> Iterator[None]:
+    """Say what to do where a sub-network fails before it is known which layers are joined.
+
+    Raises:
+        InputError: instead of what paddle says of two shapes somewhere in the network.
+    """
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        if is_traced or isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"the sub-network does not run: {said_by(error)}; if the inputs are right, its joined "
+            "layers have different widths: call ofa.trace(inputs), which finds what is joined"
+        ) from error
 
 
 def _check_names(groups: Sequence[Sequence[str]], space: SearchSpace) -> None:

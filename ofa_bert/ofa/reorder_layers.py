@@ -71,11 +71,16 @@ def reorder_neuron_head(
     require(
         len(layers) == len(pairs) == len(head_importance) == len(neuron_importance),
         f"importance must be of the {len(layers)} attention and {len(pairs)} feed-forward layers; "
-        f" got {len(head_importance)} and {len(neuron_importance)}",
+        f"got {len(head_importance)} and {len(neuron_importance)}",
     )
-    for number, (layer, pair) in enumerate(zip(layers, pairs, strict=True)):
-        reorder_head(layer, _descending(head_importance[number]))
-        order = _descending(neuron_importance[number])
+    heads = [_descending(scores) for scores in head_importance]
+    neurons = [_descending(scores) for scores in neuron_importance]
+    for layer, pair, head_order, order in zip(layers, pairs, heads, neurons, strict=True):
+        # All are checked before any is moved.
+        _order(head_order, layer.num_heads, "heads")
+        _order(order, inner(pair.first).weight.shape[1], "neurons")
+    for layer, pair, head_order, order in zip(layers, pairs, heads, neurons, strict=True):
+        reorder_head(layer, head_order)
         reorder_neuron(pair.first, order, dim=1)
         reorder_neuron(pair.second, order, dim=0)
 

@@ -35,6 +35,10 @@ def check_tasks(task: str | Sequence[str], available: Sequence[str]) -> tuple[st
     Raises:
         InputError: if a task is unknown or the network has no choice of it.
     """
+    require(
+        isinstance(task, str | list | tuple),
+        f"task must be the name of a task or a list of them; got {task!r}",
+    )
     tasks = []
     for name in (task,) if isinstance(task, str) else tuple(task):
         if name not in (*TASKS, *WIDTH_KEYS):

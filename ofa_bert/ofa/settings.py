@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 import paddle
@@ -11,6 +12,15 @@ from paddle import nn
 
 from ofa_bert.config import require
 
+LISTS = {
+    "n_epochs": "[[1], [2, 3]]",
+    "init_learning_rate": "[[0.001], [0.003, 0.001]]",
+    "elastic_depth": "[2, 3, 4]",
+    "dynamic_batch_size": "[1, 2]",
+    "skip_layers": "['conv1']",
+    "same_search_space": "[['conv1', 'conv2']]",
+}
+"""Settings of ``RunConfig`` that are lists, each with what may be typed."""
 MAPPING_OPS = {"conv2d": "conv2d", "conv": "conv2d", "linear": "linear", None: None}
 
 
@@ -44,6 +54,7 @@ class RunConfig:
                 value is None or (isinstance(value, int) and value > 0),
                 f"{name} must be a whole number above 0; got {value!r}",
             )
+        self._check_lists()
         self._check_epochs()
         for name in ("init_learning_rate", "dynamic_batch_size"):
             values = getattr(self, name)
@@ -58,13 +69,33 @@ class RunConfig:
                 f"dynamic_batch_size must be whole numbers above 0; got {self.dynamic_batch_size}",
             )
 
+    def _check_lists(self) -> None:
+        for name, example in LISTS.items():
+            value = getattr(self, name)
+            nested = name in ("init_learning_rate", "same_search_space")
+            require(
+                value is None or (_is_list(value) and (not nested or all(map(_is_list, value)))),
+                f"{name} must be a list such as {example}; got {value!r}",
+            )
+        layers = {} if self.ofa_layers is None else self.ofa_layers
+        known = isinstance(layers, Mapping) and all(
+            isinstance(own, Mapping) and all(map(_is_list, own.values())) for own in layers.values()
+        )
+        require(
+            known,
+            "ofa_layers must be a dict such as {'conv1': {'expand_ratio': [0.5, 1.0]}}; "
+            f"got {self.ofa_layers!r}",
+        )
+
     def _check_epochs(self) -> None:
         if self.n_epochs is None:
             return
         nested = all(isinstance(ends, list | tuple) and ends for ends in self.n_epochs)
         ends = [end for task in self.n_epochs for end in task] if nested else []
         require(
-            bool(ends) and all(isinstance(end, int) for end in ends) and ends == sorted(set(ends)),
+            bool(ends)
+            and all(isinstance(end, int) and end > 0 for end in ends)
+            and ends == sorted(set(ends)),
             "n_epochs must be a list of ascending epochs for each task, such as [[1], [2, 3]]; "
             f"got {self.n_epochs}",
         )
@@ -80,7 +111,7 @@ class DistillConfig:
     """Who answers and never learns; always in eval mode, without gradient."""
     mapping_layers: Sequence[str] | None = None
     """Layers whose outputs are to agree, by their names in both networks."""
-    teacher_model_path: str | Mapping[str, paddle.Tensor] | None = None
+    teacher_model_path: str | PathLike[str] | Mapping[str, paddle.Tensor] | None = None
     """Weights for the teacher: a file of ``paddle.save``, or a state dict."""
     distill_fn: Callable[[paddle.Tensor, paddle.Tensor], paddle.Tensor] | None = None
     """Loss of the student's and the teacher's output of a layer; None: mean squared error."""
@@ -94,7 +125,7 @@ class DistillConfig:
         )
         op = self.mapping_op.lower() if isinstance(self.mapping_op, str) else self.mapping_op
         require(
-            op in MAPPING_OPS,
+            op is None or (isinstance(op, str) and op in MAPPING_OPS),
             f"mapping_op must be conv2d, conv, linear or None; got {self.mapping_op!r}",
         )
         object.__setattr__(self, "mapping_op", MAPPING_OPS[op])
@@ -103,6 +134,11 @@ class DistillConfig:
                 not isinstance(self.mapping_layers, str),
                 f"mapping_layers must be a list of names; got {self.mapping_layers!r}; "
                 f"type [{self.mapping_layers!r}]",
+            )
+            require(
+                _is_list(self.mapping_layers)
+                and all(isinstance(name, str) for name in self.mapping_layers),
+                f"mapping_layers must be a list of names; got {self.mapping_layers!r}",
             )
             # DataParallel puts this before every name.
             names = tuple(name.removeprefix("_layers.") for name in self.mapping_layers)
@@ -113,6 +149,15 @@ class DistillConfig:
         )
         weight = self.lambda_distill
         require(
-            weight is None or weight >= 0,
-            f"lambda_distill must be at least 0; got {weight}",
+            weight is None or (isinstance(weight, int | float) and weight >= 0),
+            f"lambda_distill must be at least 0; got {weight!r}",
         )
+        path = self.teacher_model_path
+        require(
+            path is None or isinstance(path, str | PathLike | Mapping),
+            f"teacher_model_path must be a file or a state dict; got {path!r}",
+        )
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import isfinite
+from numbers import Real
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -35,15 +37,13 @@ class supernet:  # noqa: N801 - the published name
             ratios is None or channel is None,
             "give supernet expand_ratio or channel, not both; drop one of them",
         )
-        if isinstance(kernel_size, int):
-            kernel_size = (kernel_size,)
-        if isinstance(ratios, int | float):
-            ratios = (ratios,)
-        check_odd(tuple(kernel_size or ()))
+        if kernel_size is not None:
+            kernel_size = _numbers("kernel_size", kernel_size)
+            check_odd(kernel_size)
         if ratios is not None:
-            ratios = tuple(sorted(set(ratios)))
+            ratios = tuple(sorted(set(_numbers("expand_ratio", ratios))))
             require(
-                len(ratios) > 0 and ratios[0] > 0,
+                len(ratios) > 0 and ratios[0] > 0 and isfinite(ratios[-1]),
                 f"expand_ratio must be fractions above 0; got {list(ratios)}",
             )
             require(
@@ -54,7 +54,7 @@ class supernet:  # noqa: N801 - the published name
         normalised = {
             "kernel_size": tuple(sorted(set(kernel_size))) if kernel_size else None,
             "expand_ratio": ratios,
-            "channel": None if channel is None else tuple(_widths(c) for c in channel),
+            "channel": None if channel is None else _width_lists(channel),
         }
         for name, value in normalised.items():
             object.__setattr__(self, name, value)
@@ -78,8 +78,27 @@ class supernet:  # noqa: N801 - the published name
         return None
 
 
-def _widths(widths: Any) -> tuple[int, ...]:
-    widths = (widths,) if isinstance(widths, int) else tuple(sorted(set(widths)))
+def _numbers(name: str, given: Any) -> tuple[Any, ...]:
+    """Read one number or several, NumPy's as Python's."""
+    numbers = tuple(given) if isinstance(given, Iterable) else (given,)
+    require(
+        all(isinstance(number, Real) for number in numbers) and not isinstance(given, str),
+        f"{name} must be numbers; got {given!r}",
+    )
+    return tuple(number.item() if hasattr(number, "item") else number for number in numbers)
+
+
+def _width_lists(channel: Any) -> tuple[tuple[int, ...], ...]:
+    require(
+        isinstance(channel, Iterable) and not isinstance(channel, str),
+        "channel must be a list with the widths of each convolution, linear and embedding layer, "
+        f"such as [(8, 16), (16, 32)]; got {channel!r}",
+    )
+    return tuple(map(_widths, channel))
+
+
+def _widths(given: Any) -> tuple[int, ...]:
+    widths = tuple(sorted(set(_numbers("each entry of channel", given))))
     require(
         len(widths) > 0 and all(isinstance(w, int) and w > 0 for w in widths),
         f"each entry of channel must be whole numbers above 0; got {list(widths)}",

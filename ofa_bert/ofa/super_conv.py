@@ -51,10 +51,14 @@ def init_elastic(layer: nn.Layer, candidates: Candidates, transform_kernel: bool
     The matrices start as the identity: the centre as it is.
 
     Raises:
-        InputError: if a kernel size is even, or larger than the layer's kernel.
+        InputError: if a kernel size is even, or larger than the layer's kernel, or that is oblong.
     """
     sizes = candidates.get("kernel_size", [])
     check_odd(sizes)
+    require(
+        not sizes or layer._kernel_size[0] == layer._kernel_size[1],
+        f"only square kernels have a choice of kernel_size; got one of {layer._kernel_size}",
+    )
     require(
         all(size <= layer._kernel_size[0] for size in sizes),
         f"kernel_size must be at most the layer's own {layer._kernel_size[0]}; got {sizes}; "
@@ -108,12 +112,18 @@ def conv_part(
     weight = prefix(layer.weight, first, second)
     if kernel_size is not None:
         check_odd([kernel_size])
-    if kernel_size is not None and kernel_size != layer._kernel_size[0]:
-        matrix = layer.__getattr__ if layer.transform_kernel else None
-        weight = sub_kernel(weight, kernel_size, kernel_chain(layer), matrix)
     # A mode other than zeros pads the input beforehand: nothing is left to take away.
     padding = padding_of(layer) if layer._padding_mode == "zeros" else 0
-    weight, padding = centred(weight, layer._kernel_size[0], padding, layer._dilation)
+    height, width = layer._kernel_size
+    if kernel_size is not None and [kernel_size] * 2 != [height, width]:
+        require(
+            height == width,
+            f"the kernel of {layer.full_name()} is {height} by {width}, and only square ones have "
+            f"a choice; got kernel_size {kernel_size}; leave it out",
+        )
+        matrix = layer.__getattr__ if layer.transform_kernel else None
+        weight = sub_kernel(weight, kernel_size, kernel_chain(layer), matrix)
+        weight, padding = centred(weight, height, padding, layer._dilation)
     return ConvPart(weight, prefix(layer.bias, outputs), groups, padding)
 
 

@@ -16,10 +16,16 @@ from ofa_bert.nn.prefix import prefix
 def elastic_batch_norm(layer: nn.Layer, x: paddle.Tensor, data_format: str) -> paddle.Tensor:
     """Normalise by the batch in training and by the running statistics in evaluation.
 
+    With ``use_global_stats`` True it is the running ones in both, with False the batch's.
+
     The mode is the layer's at this very call. In training the statistics of the features present
     move; those of the others stay.
     """
     size = x.shape[1 if data_format.startswith("NC") else -1]
+    use_global_stats = layer._use_global_stats
+    if isinstance(layer, nn.BatchNorm):
+        # The older one says False where the newer ones say None, and for their False this:
+        use_global_stats = use_global_stats or (False if layer._trainable_statistics else None)
     mean, variance = prefix(layer._mean, size), prefix(layer._variance, size)
     normed = F.batch_norm(
         x,
@@ -31,10 +37,10 @@ def elastic_batch_norm(layer: nn.Layer, x: paddle.Tensor, data_format: str) -> p
         momentum=layer._momentum,
         epsilon=layer._epsilon,
         data_format=data_format,
-        # The older nn.BatchNorm says False where the newer ones say None.
-        use_global_stats=layer._use_global_stats or None,
+        use_global_stats=use_global_stats,
     )
-    if layer.training and mean is not layer._mean and paddle.in_dynamic_mode():
+    by_batch = layer.training or use_global_stats is False
+    if by_batch and mean is not layer._mean and paddle.in_dynamic_mode():
         with paddle.no_grad():
             layer._mean[:size], layer._variance[:size] = mean, variance
     return normed

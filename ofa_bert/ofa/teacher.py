@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,18 @@ class Teacher:
         return self._answer
 
 
-def load_teacher(teacher: nn.Layer, source: str | Mapping[str, paddle.Tensor]) -> None:
+def load_teacher(
+    teacher: nn.Layer, source: str | PathLike[str] | Mapping[str, paddle.Tensor]
+) -> None:
     """Give a teacher its weights, from a file (read without running code) or a state dict."""
-    state = dict(source) if isinstance(source, Mapping) else read_pdparams(Path(source))
+    if isinstance(source, Mapping):
+        state = dict(source)
+    else:
+        require(
+            Path(source).is_file(),
+            f"teacher_model_path must be a file of paddle.save; there is none at {str(source)!r}",
+        )
+        state = read_pdparams(Path(source))
     missing = sorted(set(teacher.state_dict()) - set(state))
     require(
         not missing,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from numbers import Real
 from typing import Any
 
 from paddle import nn
@@ -101,10 +102,17 @@ def _narrowed(name: str, candidates: Candidates, own: Mapping[str, Sequence[Any]
     for key, values in own.items():
         if key not in candidates:
             raise InputError(f"ofa_layers: layer {name} has no {key!r}; {nearest(key, candidates)}")
+        numbers = all(isinstance(value, Real) for value in values)
         require(
-            len(values) > 0 and max(values) <= candidates[key][-1] and min(values) > 0,
+            numbers and len(values) > 0 and max(values) <= candidates[key][-1] and min(values) > 0,
             f"ofa_layers: {key} of {name} must be above 0 and at most {candidates[key][-1]}; "
             f"got {list(values)}",
         )
+        if key == "kernel_size":
+            require(
+                set(values) <= set(candidates[key]),
+                f"ofa_layers: kernel_size of {name} must be of {candidates[key]}; "
+                f"got {list(values)}",
+            )
         narrowed[key] = sorted(set(values))
     return narrowed

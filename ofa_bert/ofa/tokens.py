@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,8 @@ def decode(tokens: Tokens, token: Sequence[int]) -> Config:
         InputError: if it is not as ``tokens.search_cands`` says.
     """
     places = tokens.search_cands
+    require(isinstance(token, Iterable), f"a token must be a list of numbers; got {token!r}")
+    token = list(token)
     fits = len(token) == len(places) and all(
         number in allowed for number, allowed in zip(token, places, strict=True)
     )

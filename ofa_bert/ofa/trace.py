@@ -153,13 +153,18 @@ def _paths(structure: Any, path: str = "inputs") -> Iterator[str]:
 
 def _failure(model: nn.Layer, specs: list[paddle.static.InputSpec], cause: Exception) -> str:
     shapes = ", ".join(f"{_dtype_name(s.dtype)} {list(s.shape)}" for s in specs) or "no tensor"
-    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-    said = next((line for line in lines if not line.startswith("---")), "")
     return (
         f"{type(model).__name__} could not be traced on inputs {shapes}: "
-        f"{type(cause).__name__}: {said}; give inputs that its forward takes and whose values it "
+        f"{said_by(cause)}; give inputs that its forward takes and whose values it "
         "does not read, or name the layers that share a width: RunConfig(same_search_space=[...])"
     )
+
+
+def said_by(error: Exception) -> str:
+    """Give the kind and the first line of what paddle said, without its frames."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = next((line for line in lines if not line.startswith("---")), "")
+    return f"{type(error).__name__}: {said}"
 
 
 def _dtype_name(dtype: Any) -> str:
