@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import paddle
 from paddle import inference
 
 from ofa_bert.checkpoint.files import check_own_file, read_json, reason
@@ -20,33 +17,21 @@ from ofa_bert.deploy import (
     DEPLOY_FILE,
     EXPORT_HINT,
     GRAPH_FILE,
-    INPUT_NAMES,
     PARAMS_FILE,
     DeployInfo,
 )
-from ofa_bert.errors import InputError, nearest
-from ofa_bert.runtime import mkl_is_fast, usable_cores
+from ofa_bert.errors import InputError
+from ofa_bert.executor import (
+    Executor,
+    Way,
+    check_precision,
+    default_threads,
+    fastest_way,
+    load_graph,
+)
 from ofa_bert.safe_graph import check_graph, check_params
 
-PRECISIONS = ("fp32", "bf16")
 LENGTH_STEP = 8
-MKL_IDS, KEPT_BUFFERS_IDS = 64, 128
-"""Batches of so many ids at most run by MKL's products, and on buffers that are kept."""
-FREE_BUFFERS_FLAG = "FLAGS_eager_delete_tensor_gb"
-
-
-@dataclass(frozen=True)
-class Way:
-    """How a graph is run. The answers are the same."""
-
-    onednn: bool
-    """Whether operations are oneDNN's: faster ones, but each takes some 0.04 ms to prepare."""
-    keep_buffers: bool
-    """Whether buffers are kept for the next call.
-
-    Otherwise paddle hands each of them to another thread to be freed as soon as it has been read.
-    For a short text that takes a quarter of the time; for a large batch it saves most memory.
-    """
 
 
 @dataclass(frozen=True)
@@ -90,10 +75,10 @@ class Predictor:
         check_graph(directory / GRAPH_FILE, self.info)
         check_params(directory / PARAMS_FILE)
         self._precision = precision
-        self._load = partial(_load_graph, directory, precision, num_threads or default_threads())
+        self._load = partial(load_graph, directory, precision, num_threads or default_threads())
         # Loaded now, so that a broken graph fails here.
         self._unused: inference.Predictor | None = self._load(onednn=True)
-        self._executors: dict[Way, _Executor] = {}
+        self._executors: dict[Way, Executor] = {}
 
     def predict(
         self,
@@ -165,13 +150,13 @@ class Predictor:
         )
         return logits
 
-    def _executor(self, way: Way) -> _Executor:
+    def _executor(self, way: Way) -> Executor:
         """Give what runs batches that way."""
         if way not in self._executors:
             graph = self._unused if way.onednn else None
             self._unused = None
             graph = graph or self._load(onednn=way.onednn)
-            self._executors[way] = _Executor(graph, way.keep_buffers)
+            self._executors[way] = Executor(graph, way.keep_buffers)
         return self._executors[way]
 
     def _check_ids(self, input_ids: np.ndarray, token_type_ids: np.ndarray) -> None:
@@ -218,44 +203,6 @@ class Predictor:
         return Prediction(label, probability, values)
 
 
-def fastest_way(num_ids: int, precision: str = "fp32") -> Way:
-    """Choose how to run a batch of ``num_ids`` ids, padding included."""
-    use_mkl = num_ids <= MKL_IDS and precision == "fp32" and mkl_is_fast()
-    return Way(onednn=not use_mkl, keep_buffers=num_ids <= KEPT_BUFFERS_IDS)
-
-
-class _Executor:
-    """A loaded graph and its handles."""
-
-    def __init__(self, graph: inference.Predictor, keep_buffers: bool) -> None:
-        """Take over a graph that has not run yet: its first run settles what it does."""
-        self._graph = graph
-        self._inputs = [graph.get_input_handle(name) for name in INPUT_NAMES]
-        self._output = graph.get_output_handle(graph.get_output_names()[0])
-        if keep_buffers:
-            one_id = np.zeros((1, 1), "int64")
-            with _kept_buffers():
-                self.run(one_id, one_id)
-
-    def run(self, input_ids: np.ndarray, token_type_ids: np.ndarray) -> np.ndarray:
-        """Map checked ids ``[batch, seq_len]`` to float32 logits ``[batch, num_classes]``."""
-        for handle, ids in zip(self._inputs, (input_ids, token_type_ids), strict=True):
-            handle.copy_from_cpu(np.ascontiguousarray(ids, dtype="int64"))
-        self._graph.run()
-        return np.array(self._output.copy_to_cpu())
-
-
-@contextmanager
-def _kept_buffers() -> Iterator[None]:
-    """Let graphs that run for the first time keep their buffers; the flag is as before after it."""
-    before = paddle.get_flags(FREE_BUFFERS_FLAG)
-    paddle.set_flags({FREE_BUFFERS_FLAG: -1.0})
-    try:
-        yield
-    finally:
-        paddle.set_flags(before)
-
-
 def batches_by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
     """Give row numbers in batches, longest rows first; rows of one length keep their order.
 
@@ -264,29 +211,6 @@ def batches_by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
-
-
-def check_precision(precision: str) -> None:
-    """Raise ``InputError`` if ``precision`` is unknown or this CPU cannot compute in it."""
-    require(
-        precision in PRECISIONS,
-        f"precision {precision!r} is unknown; {nearest(precision, PRECISIONS)}",
-    )
-    # Paddle would fall back to fp32 and say so in its log alone.
-    require(
-        precision != "bf16" or paddle.base.core.supports_bfloat16(),
-        "precision must be one this CPU computes in; got 'bf16', which needs AVX-512; "
-        "use precision='fp32'",
-    )
-
-
-def default_threads() -> int:
-    """Give MKL_NUM_THREADS where it is set, else the count of usable cores.
-
-    Not OMP_NUM_THREADS: paddle itself sets that to 1 when nobody else did.
-    """
-    asked = os.environ.get("MKL_NUM_THREADS", "")
-    return int(asked) if asked.isdigit() and int(asked) > 0 else usable_cores()
 
 
 def read_deploy_info(directory: Path) -> DeployInfo:
@@ -319,31 +243,3 @@ def read_deploy_info(directory: Path) -> DeployInfo:
                 f"got {'no file' if found is None else f'{found} bytes'}; {EXPORT_HINT}"
             )
     return info
-
-
-def _load_graph(
-    directory: Path, precision: str, num_threads: int, *, onednn: bool
-) -> inference.Predictor:
-    """Give Paddle Inference's predictor with the settings that measured fastest."""
-    config = inference.Config(str(directory / GRAPH_FILE), str(directory / PARAMS_FILE))
-    config.disable_gpu()
-    config.disable_glog_info()
-    # Paddle Inference has its own count, 1 unless told, whatever the environment says.
-    config.set_cpu_math_library_num_threads(num_threads)
-    if onednn:
-        config.enable_mkldnn()
-    else:
-        config.disable_mkldnn()
-    if precision == "bf16":
-        config.enable_mkldnn_bfloat16()
-    config.enable_new_ir(True)
-    # Without the new executor the memory planner fails: "Not find predictor_id 0".
-    config.enable_new_executor(True)
-    config.enable_memory_optim()
-    try:
-        return inference.create_predictor(config)
-    except (RuntimeError, ValueError, MemoryError) as error:
-        raise InputError(
-            f"{directory / GRAPH_FILE} cannot be loaded by Paddle Inference: {reason(error)}; "
-            f"{EXPORT_HINT}"
-        ) from None

@@ -28,7 +28,7 @@ ROWS = (
     ("crash", "diagnosis"),
     ("nn", "report", "checkpointing", "command", "run_identity"),
     ("checkpoint",),
-    ("data", "run_folder", "safe_graph", "integrations"),
+    ("data", "run_folder", "safe_graph", "executor", "integrations"),
     ("distill", "task", "evaluate", "predictor", "provenance"),
     ("importance", "training"),
     ("reordering", "extraction"),

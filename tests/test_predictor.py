@@ -5,12 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from ofa_bert import predictor as predictor_module
+from ofa_bert import executor as executor_module
 from ofa_bert import runtime
 from ofa_bert.errors import InputError
+from ofa_bert.executor import Way, default_threads, fastest_way
 from ofa_bert.export.latency import measure_latencies, measure_latency_ms
 from ofa_bert.export.static import export_static
-from ofa_bert.predictor import Predictor, Way, batches_by_length, default_threads, fastest_way
+from ofa_bert.predictor import Predictor, batches_by_length
 from tests.tiny import tiny_batch, tiny_config, tiny_model, tiny_tokenizer
 
 import paddle  # isort: skip
@@ -197,7 +198,7 @@ def test_threads_come_from_the_environment_or_the_cores(monkeypatch):
     monkeypatch.setenv("MKL_NUM_THREADS", "3")
     assert default_threads() == 3
     monkeypatch.delenv("MKL_NUM_THREADS")
-    monkeypatch.setattr(predictor_module, "usable_cores", lambda: 5)
+    monkeypatch.setattr(executor_module, "usable_cores", lambda: 5)
     assert default_threads() == 5
 
 
@@ -216,7 +217,7 @@ MKL, KEPT, FREED = Way(False, True), Way(True, True), Way(True, False)
     ],
 )
 def test_small_batches_are_run_another_way(monkeypatch, num_ids, precision, mkl_is_fast, way):
-    monkeypatch.setattr(predictor_module, "mkl_is_fast", lambda: mkl_is_fast)
+    monkeypatch.setattr(executor_module, "mkl_is_fast", lambda: mkl_is_fast)
     assert fastest_way(num_ids, precision) == way
 
 
@@ -232,9 +233,9 @@ def test_mkl_is_fast_where_it_was_told_its_kernels_or_chooses_well(monkeypatch):
 
 
 def test_all_ways_give_the_same_answers(directory, monkeypatch):
-    monkeypatch.setattr(predictor_module, "mkl_is_fast", lambda: True)
+    monkeypatch.setattr(executor_module, "mkl_is_fast", lambda: True)
     predictor = Predictor(directory)
-    flag = paddle.get_flags(predictor_module.FREE_BUFFERS_FLAG)
+    flag = paddle.get_flags(executor_module.FREE_BUFFERS_FLAG)
     batch = tiny_batch(batch=20, seq_len=9)
     expected = predictor.logits(batch["input_ids"], batch["token_type_ids"])
     for _ in range(2):
@@ -243,7 +244,7 @@ def test_all_ways_give_the_same_answers(directory, monkeypatch):
             found = predictor.logits(*ids)
             np.testing.assert_allclose(found, expected[:rows], rtol=1e-5, atol=1e-5)
     assert list(predictor._executors) == [FREED, MKL, KEPT]
-    assert paddle.get_flags(predictor_module.FREE_BUFFERS_FLAG) == flag
+    assert paddle.get_flags(executor_module.FREE_BUFFERS_FLAG) == flag
 
 
 def test_one_way_does_for_all_batches_of_a_call(directory):
