@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import logging
 import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +20,11 @@ from ofa_bert import cli
 from ofa_bert.checkpoint.load import load_model
 from ofa_bert.checkpoint.save import save_model
 from ofa_bert.checkpointing import Checkpoints
-from ofa_bert.command import run_command
 from ofa_bert.extraction import extract
 from ofa_bert.subnet import subnet_at_width
 from ofa_bert.supernet import load_supernet
 from tests.oracles import bert_of, softmax, weights_of
+from tests.runs import run
 from tests.tiny import tiny_config, tiny_model, tiny_tokenizer, tiny_vocab
 
 import paddle  # isort: skip
@@ -36,13 +33,6 @@ ROOT = Path(__file__).parent.parent
 LABELS = ("bad", "good")
 MAX_SEQ_LENGTH = 12
 WIDTHS = (1.0, 0.75, 0.5)
-
-
-@dataclass(frozen=True)
-class Result:
-    code: int
-    out: str
-    err: str
 
 
 def flags(**values):
@@ -55,14 +45,6 @@ def flags(**values):
         if value is not True:
             argv += [str(v) for v in (value if isinstance(value, tuple) else (value,))]
     return argv
-
-
-def run(main, argv):
-    """Run a command in this process as its script does."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = run_command(main, argv)
-    return Result(code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(autouse=True, scope="module")
