@@ -45,8 +45,8 @@ lint: .venv/.installed
 
 .venv/.installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
-	# jieba and seqeval have no wheels: they are built with the locked setuptools, not the newest.
-	awk '/^[^ ]/ {keep = /^(packaging|pip|setuptools|wheel)==/} keep' requirements.txt > .venv/build.txt
+	# jieba and seqeval have no wheels: they are built with the locked tools, not the newest.
+	awk '/^[^ ]/ {keep = /^(packaging|pip|setuptools|setuptools-scm|wheel)==/} keep' requirements.txt > .venv/build.txt
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement .venv/build.txt
 	$(BIN)/python -m pip install --quiet --require-hashes --no-build-isolation --requirement requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .

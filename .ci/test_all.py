@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PYTHONS = ("3.10", "3.11", "3.12")
 WITHOUT_WHEELS = "jieba,seqeval"
 """Plain Python, published as source alone: built with the locked setuptools."""
-BUILD = {"packaging", "pip", "setuptools", "wheel"}
+BUILD = {"packaging", "pip", "setuptools", "setuptools-scm", "wheel"}
 
 
 def main(pythons: list[str]) -> int:
