@@ -9,7 +9,7 @@ import paddle.nn.functional as F
 from paddle import nn
 from paddle.autograd import PyLayer
 
-from ofa_bert.nn.placement import column_sums, trains_on_cpu
+from ofa_bert.nn.placement import column_sums, spread_column, trains_on_cpu
 from ofa_bert.nn.prefix import prefix
 
 
@@ -54,22 +54,25 @@ class _LayerNorm(PyLayer):
         x, weight = ctx.saved_tensor()
         size = x.shape[-1]
         shape, x, grad = x.shape, x.reshape([-1, size]), grad.reshape([-1, size])
-        # Row means as products with this column: paddle reduces with one thread.
+        # Row means as products with a column: paddle reduces with one thread.
         mean_of = paddle.full([size, 1], 1.0 / size, x.dtype)
-        centred = x - paddle.matmul(x, mean_of)
+        centred = x - spread_column(paddle.matmul(x, mean_of), size)
         scale = paddle.rsqrt(paddle.matmul(centred * centred, mean_of) + ctx.epsilon)
-        normed = centred * scale
-        by_row = grad * normed
-        grad_normed = grad * weight
+        by_row = grad * centred
         needs_x, needs_weight, needs_bias = ctx.needed
         grad_x = None
         if needs_x:
-            # d normed / d x: what changes the mean or the variance of a row has no effect.
-            along = paddle.matmul(by_row * weight, mean_of)
-            grad_x = (grad_normed - paddle.matmul(grad_normed, mean_of) - normed * along) * scale
+            # With n = centred * scale and g = grad * w, the input's gradient is
+            # scale * (g - mean(g) - n * mean(g * n)): what changes the mean or the variance of a
+            # row has no effect.
+            mean_weighted = paddle.unsqueeze(weight / size, 1)
+            shift = scale * paddle.matmul(grad, mean_weighted)
+            along = scale**3 * paddle.matmul(by_row, mean_weighted)
+            grad_x = grad * paddle.matmul(scale, weight.unsqueeze(0))
+            grad_x = grad_x - spread_column(shift, size) - centred * spread_column(along, size)
             grad_x = grad_x.reshape(shape)
         return (
             grad_x,
-            column_sums(by_row) if needs_weight else None,
+            paddle.matmul(scale, by_row, transpose_x=True)[0] if needs_weight else None,
             column_sums(grad) if needs_bias else None,
         )

@@ -9,7 +9,7 @@ import paddle.nn.functional as F
 from paddle import nn
 from paddle.autograd import PyLayer
 
-from ofa_bert.nn.placement import column_sums, trains_on_cpu
+from ofa_bert.nn.placement import column_sums, spread_row, trains_on_cpu
 from ofa_bert.nn.prefix import prefix
 
 
@@ -58,7 +58,8 @@ class _Linear(PyLayer):
     ) -> paddle.Tensor:
         ctx.save_for_backward(x, weight)
         ctx.needed = [not tensor.stop_gradient for tensor in (x, weight, bias)]
-        return paddle.matmul(x, weight).add_(bias)
+        product = paddle.matmul(x, weight)
+        return product.add_(spread_row(bias, product.shape))
 
     @staticmethod
     def backward(ctx: Any, grad: paddle.Tensor) -> tuple[paddle.Tensor | None, ...]:

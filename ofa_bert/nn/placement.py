@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import paddle
 
 
@@ -16,3 +18,18 @@ def trains_on_cpu(x: paddle.Tensor) -> bool:
 def column_sums(x: paddle.Tensor) -> paddle.Tensor:
     """Sum ``[rows, columns]`` over rows: as a product, which uses all cores, a sum does not."""
     return paddle.matmul(paddle.ones([1, x.shape[0]], x.dtype), x)[0]
+
+
+def spread_column(column: paddle.Tensor, columns: int) -> paddle.Tensor:
+    """Repeat ``[rows, 1]`` to ``[rows, columns]``.
+
+    Writing it out as a product and then combining tensors of one shape takes paddle less than half
+    the time of broadcasting.
+    """
+    return paddle.matmul(column, paddle.ones([1, columns], column.dtype))
+
+
+def spread_row(row: paddle.Tensor, shape: list[int]) -> paddle.Tensor:
+    """Repeat ``[columns]`` to ``shape``, whose last axis is ``columns``; see ``spread_column``."""
+    rows = math.prod(shape[:-1])
+    return paddle.matmul(paddle.ones([rows, 1], row.dtype), row.unsqueeze(0)).reshape(shape)
