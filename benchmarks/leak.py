@@ -1,4 +1,4 @@
-"""What the predecessor's first step takes from the development set, shown with our own training.
+r"""What the predecessor's first step takes from the development set, shown with our own training.
 
 The predecessor scores importance on the development set, with its labels, and does not clear the
 gradients: they add up over all batches and become part of the first optimizer step. That step is a
@@ -6,7 +6,7 @@ large one: AdamW divides by the gradient's size and its momentum goes on for ste
 widths twice with the same seed, without clipping as the predecessor does, once with those
 gradients left in place, and prints the accuracies of the last step side by side.
 
-    python -m benchmarks.leak --model out/SST-2 --task_name SST-2 \\
+    python -m benchmarks.leak --model out/SST-2 --task_name SST-2 \
       --data_dir ../shared/data/glue/SST-2
 """
 

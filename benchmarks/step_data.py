@@ -27,6 +27,15 @@ def training_batches(rows: EncodedDataset, batch_size: int) -> list[Batch]:
     return [batches[0] for batches in steps]
 
 
+def random_batches(rows: EncodedDataset, batch_size: int) -> list[Batch]:
+    """Give the same rows as the predecessor's loader does: shuffled, padded to their longest."""
+    order = np.random.default_rng(0).permutation(len(rows))
+    return [make_batch(rows, part) for part in order.reshape(-1, batch_size)]
+
+
+BATCHES = {"similar": training_batches, "random": random_batches}
+
+
 def unpadded_batch(config: ofa.ModelConfig, batch_size: int) -> Batch:
     """Give a batch of rows of one length: the predecessor's losses count padding, ours do not."""
     rows = rows_of(config, np.full(batch_size, MEAN_LENGTH))

@@ -1,8 +1,9 @@
 """Seconds of one training step of all widths: ours, and the predecessor's recipe.
 
-Same network, same batches, same widths, same optimizer, in processes of their own that take turns.
-First, without dropout, each gives the losses of one batch: they must agree. Then it says where our
-own step goes, and how far it is from the time of its matrix products alone.
+Same network, same batches, same widths, same optimizer, in processes of their own that take turns;
+once more on the same rows in the predecessor's own batches, drawn at random and padded to their
+longest. First, without dropout, each gives the losses of one batch: they must agree. Then it says
+where our own step goes, and how far it is from the time of its matrix products alone.
 
     python -m benchmarks.train_step [--model minilm] [--rounds 3] [--steps 2]
 """
@@ -14,7 +15,8 @@ import os
 import statistics
 import sys
 import time
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from benchmarks import harness
 from benchmarks.harness import Child, Result, Row
@@ -22,16 +24,31 @@ from benchmarks.harness import Child, Result, Row
 PREPARE = "OFA_BENCHMARK_PREPARE"
 """Set in a process that is to have our threads, math library, allocator and view settings."""
 OURS = "ours"
-CONTENDERS: dict[str, tuple[str, dict[str, str | None]]] = {
-    OURS: ("Ours", {PREPARE: "1"}),
-    "predecessor, all our settings": ("Theirs", {PREPARE: "1"}),
-    "predecessor, two threads": (
-        "Theirs",
-        {**harness.without_settings(), "MKL_NUM_THREADS": "2"},
-    ),
-    "predecessor as it comes": ("Theirs", harness.without_settings()),
-}
 TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A recipe, the environment of its process, and which batches it trains on."""
+
+    recipe: str
+    environment: Mapping[str, str | None]
+    batches: str = "similar"
+    """Of rows of ``similar`` length, as our loader makes them, or ``random`` ones."""
+
+
+ALL_SETTINGS: dict[str, str | None] = {PREPARE: "1"}
+TWO_THREADS = {**harness.without_settings(), "MKL_NUM_THREADS": "2"}
+AS_IT_COMES = harness.without_settings()
+CONTENDERS = {
+    OURS: Contender("Ours", ALL_SETTINGS),
+    "predecessor, all our settings": Contender("Theirs", ALL_SETTINGS),
+    "predecessor, two threads": Contender("Theirs", TWO_THREADS),
+    "predecessor as it comes": Contender("Theirs", AS_IT_COMES),
+    "its own batches, all our settings": Contender("Theirs", ALL_SETTINGS, "random"),
+    "its own batches, two threads": Contender("Theirs", TWO_THREADS, "random"),
+    "its own batches, as it comes": Contender("Theirs", AS_IT_COMES, "random"),
+}
 
 
 def main() -> None:
@@ -55,37 +72,52 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=2, help="steps of a turn")
     parser.add_argument("--child", choices=("Ours", "Theirs"), help=argparse.SUPPRESS)
+    parser.add_argument("--batches", default="similar", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def compare(options: argparse.Namespace) -> Result:
     """Let the contenders take turns."""
-    seconds: dict[str, list[float]] = {}
+    steps: dict[str, list[Step]] = {}
     facts, notes = {}, []
     for turn in range(options.rounds):
-        for name in list(CONTENDERS if turn == 0 else seconds):
+        for name in list(CONTENDERS if turn == 0 else steps):
             try:  # one process at a time: all together would not fit into memory
-                with start(options, *CONTENDERS[name]) as child:
+                with start(options, CONTENDERS[name]) as child:
                     child.ask(what="steps", count=1)  # warms up
                     taken = child.ask(what="steps", count=options.steps)
                     facts[name] = child.ask(what="facts")
-                seconds[name] = [*seconds.get(name, []), *taken]
+                steps[name] = [*steps.get(name, []), *(Step(*step) for step in taken)]
             except harness.ChildError as error:
                 notes.append(f"Left out: {name}: {error}")
-                seconds.pop(name, None)
-    rows = [row_of(name, seconds, facts) for name in seconds]
+                steps.pop(name, None)
+    rows = [row_of(name, steps, facts) for name in steps]
     return Result(f"train_step_{options.model}", settings_of(options), rows, machine(), notes)
 
 
-def row_of(name: str, seconds: dict[str, list[float]], facts: dict[str, Row]) -> Row:
-    """Lay out what one contender did, beside ours."""
-    summary, ours = harness.summary(seconds[name]), harness.summary(seconds[OURS])
+@dataclass(frozen=True)
+class Step:
+    """One timed step."""
+
+    seconds: float
+    tokens: int
+    """Of the batch, padding left out."""
+
+    @property
+    def seconds_a_token(self) -> float:
+        """Give what batches of several lengths are compared by."""
+        return self.seconds / self.tokens
+
+
+def row_of(name: str, steps: Mapping[str, list[Step]], facts: Mapping[str, Row]) -> Row:
+    """Lay out what one contender did, beside ours, token for token."""
+    own, ours = (harness.summary([s.seconds_a_token for s in steps[n]]) for n in (name, OURS))
     return {
         "recipe": name,
-        **summary,
-        "times ours": summary["median s"] / ours["median s"],
-        "times ours (min)": summary["min s"] / ours["min s"],
-        "tokens/s": facts[name]["tokens"] / summary["median s"],
+        **harness.summary([step.seconds for step in steps[name]]),
+        "times ours": own["median s"] / ours["median s"],
+        "times ours (min)": own["min s"] / ours["min s"],
+        "tokens/s": 1 / own["median s"],
         "peak MB": facts[name]["peak MB"],
         "our memory over it": facts[OURS]["peak MB"] / facts[name]["peak MB"],
         "settings": facts[name]["runtime"],
@@ -94,7 +126,7 @@ def row_of(name: str, seconds: dict[str, list[float]], facts: dict[str, Row]) ->
 
 def break_down(options: argparse.Namespace) -> Result:
     """Say where our step goes, and how far it is from its matrix products."""
-    with start(options, *CONTENDERS[OURS]) as child:
+    with start(options, CONTENDERS[OURS]) as child:
         child.ask(what="steps", count=1)
         found = child.ask(what="parts", count=max(3, options.steps * options.rounds))
     step = statistics.median(run["step"] for run in found["runs"])
@@ -118,8 +150,8 @@ def break_down(options: argparse.Namespace) -> Result:
 def check_losses(options: argparse.Namespace) -> float:
     """Compare the losses of both recipes; give the largest difference."""
     with (
-        start(options, *CONTENDERS[OURS]) as ours,
-        start(options, "Theirs", {PREPARE: "1"}) as theirs,
+        start(options, CONTENDERS[OURS]) as ours,
+        start(options, Contender("Theirs", ALL_SETTINGS)) as theirs,
     ):
         pairs = zip(ours.ask(what="losses"), theirs.ask(what="losses"), strict=True)
         largest = max(abs(a - b) for a, b in pairs)
@@ -128,10 +160,11 @@ def check_losses(options: argparse.Namespace) -> float:
     return largest
 
 
-def start(options: argparse.Namespace, recipe: str, environment: dict[str, str | None]) -> Child:
+def start(options: argparse.Namespace, contender: Contender) -> Child:
     """Start a contender's process."""
-    arguments = ("--model", options.model, "--batch_size", str(options.batch_size))
-    return Child("benchmarks.train_step", "--child", recipe, *arguments, environment=environment)
+    arguments = ["--child", contender.recipe, "--batches", contender.batches]
+    arguments += ["--model", options.model, "--batch_size", str(options.batch_size)]
+    return Child("benchmarks.train_step", *arguments, environment=contender.environment)
 
 
 def settings_of(options: argparse.Namespace) -> Row:
@@ -157,20 +190,21 @@ def make_child(options: argparse.Namespace):
     recipe = getattr(recipes, options.child)
     model = models.load(options.model)[0]
     rows = step_data.dataset(model.config, options.batch_size)
-    batches = step_data.training_batches(rows, options.batch_size)
+    batches = step_data.BATCHES[options.batches](rows, options.batch_size)
     taken = 0
     contender = None
 
-    def steps(count: int) -> list[float]:
+    def steps(count: int) -> list[tuple[float, int]]:
         nonlocal taken, contender
         contender = contender or recipe(model, options.batch_size)
-        seconds = []
+        found = []
         for _ in range(count):
+            batch = batches[taken % len(batches)]
             began = time.perf_counter()
-            contender.step(batches[taken % len(batches)])
-            seconds.append(time.perf_counter() - began)
+            contender.step(batch)
+            found.append((time.perf_counter() - began, batch.num_tokens))
             taken += 1
-        return seconds
+        return found
 
     def parts(count: int) -> Row:
         runs = [contender.parts_of_step(batches[number % len(batches)]) for number in range(count)]
@@ -184,9 +218,7 @@ def make_child(options: argparse.Namespace):
         return recipes.without_first(recipe(without_dropout, options.batch_size).step(batch))
 
     def facts() -> Row:
-        tokens = statistics.mean(batch.num_tokens for batch in batches)
-        memory = round(harness.peak_memory_mb())
-        return {"tokens": tokens, "peak MB": memory, "runtime": runtime.describe()}
+        return {"peak MB": round(harness.peak_memory_mb()), "runtime": runtime.describe()}
 
     requests = {"steps": steps, "parts": parts, "losses": losses, "facts": facts}
     return lambda what, **arguments: requests[what](**arguments)

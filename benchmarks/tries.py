@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from typing import Any
 
 from benchmarks import harness
 from benchmarks.harness import Child, Result, Row
@@ -28,10 +29,12 @@ VARIANTS: dict[str, tuple[dict[str, str | None], str]] = {
     "paddle's backward of linear layers": ({}, "linear"),
     "paddle's backward of LayerNorm": ({}, "layer_norm"),
     "paddle's dropout": ({}, "dropout"),
+    "biases and row means broadcast": ({}, "spread"),
     "attention mask broadcast in every layer": ({}, "mask"),
     "teacher's answers kept (--teacher_cache memory)": ({}, "recorded"),
     "three of four widths (--schedule sandwich)": ({}, "sandwich"),
     "two of four widths (--schedule random-2)": ({}, "random-2"),
+    "half of the rows on each core (not in the toolkit)": ({"MKL_NUM_THREADS": "1"}, "workers"),
 }
 
 
@@ -43,11 +46,14 @@ def main() -> None:
         return
     names = [name for name in VARIANTS if name == OURS or options.only in name]
     seconds: dict[str, list[float]] = {name: [] for name in names}
+    memory: dict[str, int] = {}
     for _ in range(options.rounds):
         for name in names:  # one process at a time: all together would not fit into memory
             with start(options, name) as child:
                 child.ask(count=1)  # warms up
-                seconds[name] += child.ask(count=options.steps)
+                found = child.ask(count=options.steps)
+            seconds[name] += found["seconds"]
+            memory[name] = found["peak MB"]
     ours = harness.summary(seconds[OURS])
     rows: list[Row] = []
     for name, values in seconds.items():
@@ -56,7 +62,7 @@ def main() -> None:
             "times ours": summary["median s"] / ours["median s"],
             "times ours (min)": summary["min s"] / ours["min s"],
         }
-        rows.append({"variant": name, **summary, **ratios})
+        rows.append({"variant": name, **summary, **ratios, "peak MB": memory[name]})
     settings = {name: getattr(options, name) for name in ("model", "batch_size", "steps", "rounds")}
     harness.report(Result(f"tries_{options.model}", settings, rows, harness.machine("numpy")))
 
@@ -80,23 +86,22 @@ def start(options: argparse.Namespace, name: str) -> Child:
     return Child("benchmarks.tries", *arguments, environment=VARIANTS[name][0])
 
 
-def make_child(options: argparse.Namespace) -> Callable[[int], list[float]]:
+def make_child(options: argparse.Namespace) -> Callable[[int], Row]:
     """Give the function that times steps in a variant's process."""
     from ofa_bert import runtime
 
     change = VARIANTS[options.child][1]
     runtime.prepare("default" if change == "math_library" else "auto")
-    from benchmarks import models, recipes, step_data
+    from benchmarks import models, step_data
 
     without_ours(change)
     model = models.load(options.model)[0]
     dataset = step_data.dataset(model.config, options.batch_size)
     batches = step_data.training_batches(dataset, options.batch_size)
-    contender = recipes.Ours(model, options.batch_size)
-    contender.train_as(dataset, change)
+    contender = make_contender(change, model, dataset, options.batch_size)
     taken = 0
 
-    def steps(count: int) -> list[float]:
+    def steps(count: int) -> Row:
         nonlocal taken
         seconds = []
         for _ in range(count):
@@ -104,9 +109,20 @@ def make_child(options: argparse.Namespace) -> Callable[[int], list[float]]:
             contender.step(batches[taken % len(batches)])
             seconds.append(time.perf_counter() - began)
             taken += 1
-        return seconds
+        return {"seconds": seconds, "peak MB": round(harness.peak_memory_mb())}
 
     return steps
+
+
+def make_contender(change: str, model: Any, dataset: Any, batch_size: int) -> Any:
+    """Make what takes the steps of a variant."""
+    from benchmarks import recipes, workers
+
+    if change == "workers":
+        return workers.Workers(model, batch_size)
+    contender = recipes.Ours(model, batch_size)
+    contender.train_as(dataset, change)
+    return contender
 
 
 def without_ours(change: str) -> None:
@@ -116,6 +132,9 @@ def without_ours(change: str) -> None:
     own_kernels = {"linear": linear, "layer_norm": layer_norm, "dropout": dropout}
     if change in own_kernels:
         own_kernels[change].trains_on_cpu = lambda x: False
+    if change == "spread":
+        layer_norm.spread_column = lambda column, columns: column
+        linear.spread_row = lambda row, shape: row
     if change == "mask":
         encoder._bias_of_layers = lambda bias, num_heads: [bias] * len(num_heads)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import ofa_bert as ofa
-from benchmarks import models, recipes, step_data, tries
+from benchmarks import models, recipes, step_data, tries, workers
 from tests.tiny import tiny_config, tiny_model
 
 
@@ -56,25 +56,46 @@ def test_batches_of_the_benchmarks(model):
     rows = step_data.dataset(model.config, 4)
     assert len(rows) == 4 * step_data.NUM_BATCHES
     assert rows.lengths.mean() == pytest.approx(step_data.MEAN_LENGTH, abs=5)
-    batches = step_data.training_batches(rows, 4)
-    seen = np.concatenate([batch.indices for batch in batches])
-    assert sorted(seen.tolist()) == list(range(len(rows)))
+    for make in step_data.BATCHES.values():
+        batches = make(rows, 4)
+        seen = np.concatenate([batch.indices for batch in batches])
+        assert sorted(seen.tolist()) == list(range(len(rows)))
+        for batch in batches:
+            lengths = rows.lengths[batch.indices]
+            assert batch.input_ids.shape == [4, lengths.max()]
+            assert batch.num_tokens == lengths.sum()
     batch = step_data.unpadded_batch(model.config, 3)
     assert batch.num_tokens == 3 * step_data.MEAN_LENGTH == batch.input_ids.size
 
 
 @pytest.mark.parametrize(
-    ("change", "module"), [("linear", "linear"), ("layer_norm", "layer_norm"), ("mask", "encoder")]
+    ("change", "module", "name"),
+    [
+        ("linear", "linear", "trains_on_cpu"),
+        ("layer_norm", "layer_norm", "trains_on_cpu"),
+        ("spread", "linear", "spread_row"),
+        ("spread", "layer_norm", "spread_column"),
+        ("mask", "encoder", "_bias_of_layers"),
+    ],
 )
-def test_a_variant_computes_what_ours_computes(model, monkeypatch, change, module):
+def test_a_variant_computes_what_ours_computes(model, monkeypatch, change, module, name):
     plain = step_data.without_dropout(model)
     (batch, *_) = step_data.training_batches(step_data.dataset(plain.config, 4), 4)
     expected = recipes.Ours(plain, batch_size=4).step(batch)
     nn_module = getattr(__import__(f"ofa_bert.nn.{module}").nn, module)
-    name = "_bias_of_layers" if change == "mask" else "trains_on_cpu"
     monkeypatch.setattr(nn_module, name, getattr(nn_module, name))  # put back afterwards
     tries.without_ours(change)
     assert recipes.Ours(plain, batch_size=4).step(batch) == pytest.approx(expected, rel=1e-4)
+
+
+def test_workers_compute_what_ours_computes(model):
+    plain = step_data.without_dropout(model)
+    batches = step_data.training_batches(step_data.dataset(plain.config, 4), 4)
+    contenders = [recipes.Ours(plain, 4), workers.Workers(plain, 4, count=2)]
+    for batch in batches[:3]:  # later losses depend on the earlier steps' gradients
+        ours, theirs = (contender.step(batch) for contender in contenders)
+        # A loss is the difference of two numbers near 1: rounding alone makes up to 1e-7.
+        assert theirs == pytest.approx(ours, rel=1e-4, abs=1e-7)
 
 
 @pytest.mark.slow
