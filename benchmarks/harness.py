@@ -321,11 +321,21 @@ def without_settings() -> dict[str, str | None]:
     return dict.fromkeys(RUNTIME_VARIABLES)
 
 
+WRITTEN_BY_BENCHMARKS = (":!benchmarks/results", ":!benchmarks/README.md")
+"""For git: where the results of one benchmark must not make the next one's commit look changed."""
+
+
 def _line(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
 def _commit() -> str:
-    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
+    """Name the commit, marked ``-dirty`` if files differ from it, what benchmarks write apart."""
+    commit = _git("describe", "--always", "--exclude=*")
+    changed = _git("status", "--porcelain", "--", ".", *WRITTEN_BY_BENCHMARKS)
+    return (commit + ("-dirty" if changed else "")) or "unknown"
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
+    return done.stdout.strip()
