@@ -258,6 +258,11 @@ class TrainConfig:
     logging_steps: int = setting(500, help="write a line of metrics every so many steps")
     save_steps: int = setting(500, help="evaluate and save every so many steps")
     seed: int = setting(42, help="seed of data order, dropout and fresh weights")
+    precision: str = setting(
+        "fp32",
+        help="of the matrix products of training; bf16 needs a GPU, losses stay in fp32",
+        choices=("fp32", "bf16"),
+    )
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "gradient_accumulation_steps", "logging_steps", "save_steps"):

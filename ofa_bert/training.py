@@ -30,6 +30,7 @@ from ofa_bert.errors import InputError
 from ofa_bert.metrics_log import MetricsLog
 from ofa_bert.nn.dropout import reseed
 from ofa_bert.optimizer import StepPlan, learning_rate, make_optimizer, plan_steps
+from ofa_bert.precision import check_precision, forward_in, in_float32
 from ofa_bert.scores import Best, Scores
 from ofa_bert.stopping import Stopped, deferred
 from ofa_bert.training_state import Trained
@@ -84,9 +85,10 @@ def train(
 
     Raises:
         InputError: if the loss becomes NaN or infinite, memory does not suffice, or a checkpoint
-            cannot be written; names the step.
+            cannot be written; names the step. If the device does not train in the precision.
         Stopped: after SIGINT or SIGTERM, when the step is done and saved.
     """
+    check_precision(config.precision)
     model, checkpoints = parts.student.model, checkpoints or Checkpoints(None)
     metrics_log = metrics_log if metrics_log and ranks.is_main else MetricsLog(None)
     optimizer = make_optimizer(model, parts.objective_parameters(), config)
@@ -142,9 +144,12 @@ def train_step(
     reseed(parts.student.model, _seed_of(config.seed, step, ranks.rank))
     sums: dict[str, dict[str, paddle.Tensor]] = {}
     for batch in micro_batches:
-        teacher_output = parts.teacher(batch)  # once per batch, not once per width
+        with forward_in(config.precision):
+            answer = parts.teacher(batch)  # once per batch, not once per width
+        teacher_output = in_float32(answer) if answer else None
         for name, subnet in parts.student.subnets(step).items():
-            student_output = parts.student(batch, subnet)
+            with forward_in(config.precision):
+                student_output = in_float32(parts.student(batch, subnet))
             terms = parts.objective(student_output, teacher_output, batch, subnet)
             paddle.add_n(list(terms.values())).backward()  # gradients of all widths add up
             total = sums.setdefault(name, {})

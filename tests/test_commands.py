@@ -537,6 +537,10 @@ OFA_MISTAKES = {
         lambda work, at: {"device": "gpu:0"},
         r"device 'gpu:0' is not there; found 0 GPUs; pass --device cpu",
     ),
+    "bf16 on a CPU": (
+        lambda work, at: {"precision": "bf16"},
+        r"precision bf16 trains on a GPU; got device cpu, .*: pass --precision fp32",
+    ),
 }
 
 
