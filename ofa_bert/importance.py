@@ -13,6 +13,7 @@ from ofa_bert.data.batches import Batch, memory_told
 from ofa_bert.distill import losses
 from ofa_bert.errors import InputError
 from ofa_bert.nn.bert import BertForSequenceClassification
+from ofa_bert.nn.placement import column_sums
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,14 @@ def _batch_scores(
     for layer in range(num_layers):
         yield (
             grads[layer].numpy(),
-            (before[layer] * grads[num_layers + layer]).sum([0, 1]).numpy(),
-            (after[layer] * grads[2 * num_layers + layer]).sum([0, 1]).numpy(),
+            _token_sums(before[layer], grads[num_layers + layer]),
+            _token_sums(after[layer], grads[2 * num_layers + layer]),
         )
+
+
+def _token_sums(activations: paddle.Tensor, grads: paddle.Tensor) -> np.ndarray:
+    """Sum the products of ``[batch, seq_len, num_neurons]`` over tokens: ``[num_neurons]``."""
+    return column_sums((activations * grads).flatten(0, 1)).numpy()
 
 
 @contextmanager

@@ -45,6 +45,12 @@ def test_ids_by_hand():
     assert types_of(encoded) == [[0] * 6, [0] * 7, [0] * 2]
 
 
+def test_what_was_punctuation_in_an_older_unicode_is_none():
+    # U+111C9 is a combining mark since Unicode 11: one unknown word, as in PaddleNLP.
+    encoded = Tokenizer.from_vocab(VOCAB, do_lower_case=False).encode(["un\U000111c9we"], None, 16)
+    assert ids_of(encoded) == [[2, 1, 3]]
+
+
 def test_pair_ids_by_hand():
     encoded = Tokenizer.from_vocab(VOCAB).encode(["we", "we we"], ["un un", ""], 16)
     assert ids_of(encoded) == [[2, 8, 3, 5, 5, 3], [2, 8, 8, 3, 3]]

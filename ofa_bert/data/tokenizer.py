@@ -27,9 +27,9 @@ CONFIG_FILE = "tokenizer_config.json"
 PAD, UNK, CLS, SEP, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 NEEDED = (PAD, UNK, CLS, SEP)
 
-# PaddleNLP makes a word of each of these, where the Rust pre-tokenizer leaves them inside words:
-# symbols, eight single characters, and the ideographs its range of CJK extension E leaves out.
-# Punctuation is named too because its own table is of an older Unicode.
+# PaddleNLP makes a word of each of these: punctuation, symbols, eight single characters, and the
+# ideographs its range of CJK extension E leaves out. The Rust library's BertPreTokenizer leaves
+# most of them inside words, and its table of punctuation is of an older Unicode.
 SINGLES = "[\\p{P}\\p{S}\u00b2\u00b5\u00ba\u00d8\u014b\u01b1\u3007\U0002b820-\U0002b91f]"
 
 
@@ -247,10 +247,11 @@ def longest_first(first: int, second: int, budget: int) -> tuple[int, int]:
 
 
 def _paddlenlp_words() -> pre_tokenizers.PreTokenizer:
+    # The pattern first: once over a text is faster than once over each of its words.
     return pre_tokenizers.Sequence(
         [
-            pre_tokenizers.BertPreTokenizer(),
             pre_tokenizers.Split(Regex(SINGLES), behavior="isolated"),
+            pre_tokenizers.WhitespaceSplit(),
         ]
     )
 

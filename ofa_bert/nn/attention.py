@@ -56,10 +56,12 @@ class SelfAttention(nn.Layer):
         value = self._split(self.v_proj(x, width), num_heads)
         scores = paddle.matmul(query, key, transpose_y=True) + attention_bias
         probs = self.dropout(F.softmax(scores))
+        context = paddle.matmul(probs, value).transpose([0, 2, 1, 3]).flatten(2)
         if head_mask is not None:
-            probs = probs * head_mask.reshape([1, -1, 1, 1])
-        context = paddle.matmul(probs, value).transpose([0, 2, 1, 3])
-        return self.out_proj(context.flatten(2))
+            # A factor on a head's probabilities is one on their product with its values, which
+            # is smaller: head_dim numbers a token instead of seq_len.
+            context = context * head_mask.repeat_interleave(self.head_dim)
+        return self.out_proj(context)
 
     def _split(self, x: paddle.Tensor, num_heads: int) -> paddle.Tensor:
         """Reshape ``[batch, seq_len, width]`` to ``[batch, num_heads, seq_len, head_dim]``."""
