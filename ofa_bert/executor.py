@@ -118,6 +118,9 @@ def load_graph(
     # Without the new executor the memory planner fails: "Not find predictor_id 0".
     config.enable_new_executor(True)
     config.enable_memory_optim()
+    if not onednn:
+        # A product and the sum with its bias become one operation; oneDNN's own passes do that.
+        config.enable_custom_passes(["matmul_add_act_fuse_pass"])
     try:
         return inference.create_predictor(config)
     except (RuntimeError, ValueError, MemoryError) as error:

@@ -12,6 +12,7 @@ from ofa_bert.export.export import export_width
 from ofa_bert.export.measure import measure_sub_models
 from ofa_bert.export.model_card import CardFacts
 from ofa_bert.export.parity import ParityError
+from ofa_bert.export.source import random_batches
 from ofa_bert.export.staging import STATIC, SUB_MODEL, check_replaceable, staged
 from ofa_bert.predictor import Predictor
 from ofa_bert.subnet import count_params, describe, resolve_widths, subnet_at_width
@@ -230,3 +231,18 @@ def test_measured_sizes_and_times_of_every_width(model, tokenizer):
     lost = 4 * (count_params(CONFIG, subnets[1.0]) - count_params(CONFIG, subnets[0.5]))
     # The programs differ by a few digits of the sizes written in them.
     assert saved == pytest.approx(lost, abs=200)
+
+
+def test_random_batches_hold_rows_of_all_lengths_and_end_in_padding():
+    config = tiny_config(pad_token_id=3)
+    batches = random_batches(config, 10, 20, batch_size=4)
+    # 20 down to 1 in 9 steps of 2.1: 20, 17.9, 15.8, 13.7, ...
+    lengths = [(input_ids != 3).sum(1).tolist() for input_ids, _ in batches]
+    assert lengths == [[20, 18, 16, 14], [12, 9, 7, 5], [3, 1]]
+    assert [input_ids.shape for input_ids, _ in batches] == [(4, 20), (4, 12), (2, 3)]
+    for input_ids, token_type_ids in batches:
+        is_padding = input_ids == 3
+        assert (is_padding == np.sort(is_padding, axis=1)).all()  # False before True
+        assert input_ids.min() >= 0
+        assert input_ids.max() < config.vocab_size
+        assert token_type_ids.shape == input_ids.shape

@@ -3,8 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ofa_bert import executor as executor_module
 from ofa_bert.checkpoint.save import save_model
 from ofa_bert.errors import InputError
+from ofa_bert.executor import fastest_way
 from ofa_bert.export.parity import Parity, ParityError, check_parity
 from ofa_bert.export.static import export_static
 from ofa_bert.extraction import extract
@@ -67,6 +69,24 @@ def test_a_static_graph_that_differs_fails(offset):
     sub_model = extract(model, HALF)
     with pytest.raises(ParityError, match=r"to 1e-04; .*static graph (2.0e-04|nan); nothing was"):
         check_parity(model, HALF, sub_model, OffsetPredictor(sub_model, offset), [token_ids()])
+
+
+@pytest.mark.parametrize("seq_len", [7, 160])
+def test_a_static_graph_that_differs_for_small_batches_alone_fails(seq_len, monkeypatch):
+    monkeypatch.setattr(executor_module, "mkl_is_fast", lambda: True)
+    model = tiny_model(CONFIG)
+    sub_model = extract(model, HALF)
+
+    class WrongWhenSmall(OffsetPredictor):
+        def logits(self, input_ids, token_type_ids):
+            small = not fastest_way(input_ids.size).onednn
+            return super().logits(input_ids, token_type_ids) - (0 if small else self.offset)
+
+    batch = token_ids(batch=20, seq_len=seq_len)
+    right, wrong = WrongWhenSmall(sub_model, 0.0), WrongWhenSmall(sub_model, 2e-4)
+    assert check_parity(model, HALF, sub_model, right, [batch]).rows == 20
+    with pytest.raises(ParityError, match=r"static graph 2\.0e-04"):
+        check_parity(model, HALF, sub_model, wrong, [batch])
 
 
 def test_a_sub_model_that_lost_a_bias_fails():

@@ -60,12 +60,32 @@ def parity_rows(
         )
     except InputError as error:
         logger.warning("parity is checked on random ids, not on the dev set: %s", error)
-        return [random_ids(config, num_rows, data.max_seq_length)]
+        return random_batches(config, num_rows, data.max_seq_length)
     labels = config.labels or texts.labels
     rows = next(iter(encode_task(texts, labels, tokenizer, data.max_seq_length).dev.values()))
     return [
         (batch.input_ids.numpy(), batch.token_type_ids.numpy())
         for batch in evaluation_batches(rows.head(num_rows), 8)
+    ]
+
+
+def random_batches(
+    config: ModelConfig, num_rows: int, seq_len: int, batch_size: int = 8
+) -> list[TokenIds]:
+    """Draw rows of all lengths up to ``seq_len``, longest first, in batches that end in padding.
+
+    Unlike rows of one length these show whether padding is masked, and they cost three fifths.
+    """
+    input_ids, token_type_ids = random_ids(config, num_rows, seq_len)
+    longest = input_ids.shape[1]
+    lengths = np.linspace(longest, 1, num_rows).round().astype(int)
+    input_ids[np.arange(longest) >= lengths[:, None]] = config.pad_token_id
+    return [
+        (
+            input_ids[start : start + batch_size, : lengths[start]],
+            token_type_ids[start : start + batch_size, : lengths[start]],
+        )
+        for start in range(0, num_rows, batch_size)
     ]
 
 
