@@ -178,14 +178,17 @@ def time_evaluation(model: ofa.BertForSequenceClassification, dataset: Any, runs
 
 
 def time_export(name: str, runs: int) -> list[Row]:
-    """Time the export of all widths with static graphs and parity checks on 32 rows."""
+    """Time the export of all widths with static graphs and parity checks as exports make them."""
     model, _ = models.load(name)
     config = model.config
     tokenizer = models.tokenizer_of(config)
-    from ofa_bert.export.source import random_ids
+    from ofa_bert.export.source import PARITY_ROWS, random_ids
 
-    input_ids, token_type_ids = random_ids(config, 32, PARITY_LENGTH)
-    parity_rows = [(input_ids[i : i + 8], token_type_ids[i : i + 8]) for i in range(0, 32, 8)]
+    input_ids, token_type_ids = random_ids(config, PARITY_ROWS, PARITY_LENGTH)
+    parity_rows = [
+        (input_ids[start : start + 8], token_type_ids[start : start + 8])
+        for start in range(0, PARITY_ROWS, 8)
+    ]
 
     def export() -> None:
         with tempfile.TemporaryDirectory(prefix="ofa_bert_stages_") as directory:

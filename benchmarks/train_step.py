@@ -5,7 +5,7 @@ once more on the same rows in the predecessor's own batches, drawn at random and
 longest. First, without dropout, each gives the losses of one batch: they must agree. Then it says
 where our own step goes, and how far it is from the time of its matrix products alone.
 
-    python -m benchmarks.train_step [--model minilm] [--rounds 3] [--steps 2]
+    python -m benchmarks.train_step [--model minilm] [--rounds 3] [--steps 2] [--only predecessor]
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batch_size", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=2, help="steps of a turn")
+    parser.add_argument("--only", default="", help="recipes whose name holds this, and ours")
     parser.add_argument("--child", choices=("Ours", "Theirs"), help=argparse.SUPPRESS)
     parser.add_argument("--batches", default="similar", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -81,7 +82,7 @@ def compare(options: argparse.Namespace) -> Result:
     steps: dict[str, list[Step]] = {}
     facts, notes = {}, []
     for turn in range(options.rounds):
-        for name in list(CONTENDERS if turn == 0 else steps):
+        for name in chosen(options.only) if turn == 0 else list(steps):
             try:  # one process at a time: all together would not fit into memory
                 with start(options, CONTENDERS[name]) as child:
                     child.ask(what="steps", count=1)  # warms up
@@ -93,6 +94,11 @@ def compare(options: argparse.Namespace) -> Result:
                 steps.pop(name, None)
     rows = [row_of(name, steps, facts) for name in steps]
     return Result(f"train_step_{options.model}", settings_of(options), rows, machine(), notes)
+
+
+def chosen(only: str) -> list[str]:
+    """Give the contenders whose name holds ``only``, and ours."""
+    return [name for name in CONTENDERS if name == OURS or only in name]
 
 
 @dataclass(frozen=True)
