@@ -41,7 +41,8 @@ def main() -> None:
     settings = {name: value for name, value in vars(options).items() if name != "child"}
     settings |= {name: Path(settings[name]).name for name in ("model", "data_dir")}
     machine = harness.machine("paddlenlp", "paddleslim", "numpy")
-    harness.report(Result(f"epoch_{options.task_name.lower()}", settings, rows, machine, notes))
+    name = harness.name_of("epoch", options.task_name)
+    harness.report(Result(name, settings, rows, machine, notes))
 
 
 def parse() -> argparse.Namespace:

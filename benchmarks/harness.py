@@ -190,6 +190,11 @@ def time_in_turns(
     return seconds
 
 
+def name_of(*parts: str) -> str:
+    """Name a result after its benchmark and its subject, in letters a block of README may have."""
+    return "_".join(parts).lower().replace("-", "_")
+
+
 def summary(seconds: Sequence[float], unit: str = "s") -> Row:
     """Give median, min and number of runs, in ``s`` or ``ms``, as columns of a table."""
     factor = {"s": 1.0, "ms": 1e3}[unit]

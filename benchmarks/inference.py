@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
             rows += time_width(sub_model, width, directory, options, left_out)
     missing = [f"Left out: {name} ({why})." for name, why in sorted(left_out.items())]
     result = harness.Result(
-        benchmark=f"inference_{options.model.replace('-', '_')}",
+        benchmark=harness.name_of("inference", options.model),
         settings={
             "model": f"{options.model} ({origin})",
             "threads": runtime.usable_cores(),

@@ -93,7 +93,8 @@ def compare(options: argparse.Namespace) -> Result:
                 notes.append(f"Left out: {name}: {error}")
                 steps.pop(name, None)
     rows = [row_of(name, steps, facts) for name in steps]
-    return Result(f"train_step_{options.model}", settings_of(options), rows, machine(), notes)
+    name = harness.name_of("train_step", options.model)
+    return Result(name, settings_of(options), rows, machine(), notes)
 
 
 def chosen(only: str) -> list[str]:
@@ -148,9 +149,8 @@ def break_down(options: argparse.Namespace) -> Result:
         f"Floor: {found['gflop']:.0f} GFLOP of matrix products at {found['gflop_per_s']:.0f} "
         f"GFLOP/s, measured in this process. The step takes {step / floor:.2f} times that."
     )
-    return Result(
-        f"train_step_{options.model}_parts", settings_of(options), rows, machine(), [note]
-    )
+    name = harness.name_of("train_step", options.model, "parts")
+    return Result(name, settings_of(options), rows, machine(), [note])
 
 
 def check_losses(options: argparse.Namespace) -> float:

@@ -64,7 +64,9 @@ def main() -> None:
         }
         rows.append({"variant": name, **summary, **ratios, "peak MB": memory[name]})
     settings = {name: getattr(options, name) for name in ("model", "batch_size", "steps", "rounds")}
-    harness.report(Result(f"tries_{options.model}", settings, rows, harness.machine("numpy")))
+    harness.report(
+        Result(harness.name_of("tries", options.model), settings, rows, harness.machine("numpy"))
+    )
 
 
 def parse() -> argparse.Namespace:

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from benchmarks import harness
+from benchmarks import harness, render
 from benchmarks.harness import Child, ChildError, Result
 
 RESULT = Result(
@@ -67,6 +67,12 @@ def test_runs_of_different_settings_are_not_mixed(changes, message):
 )
 def test_cells_hold_three_digits(value, text):
     assert harness.format_cell(value) == text
+
+
+def test_names_fit_the_blocks_of_readme():
+    name = harness.name_of("epoch", "SST-2")
+    assert name == "epoch_sst_2"
+    assert render.BLOCK.findall(f"<!-- result: {name} -->\n<!-- end of result -->\n") == [name]
 
 
 def test_the_summary_by_hand():
