@@ -74,8 +74,9 @@ class Predictor:
         self.tokenizer = load_tokenizer(directory)
         check_graph(directory / GRAPH_FILE, self.info)
         check_params(directory / PARAMS_FILE)
-        self._precision = precision
-        self._load = partial(load_graph, directory, precision, num_threads or default_threads())
+        num_threads = num_threads or default_threads()
+        self._way = partial(fastest_way, precision=precision, num_threads=num_threads)
+        self._load = partial(load_graph, directory, precision, num_threads)
         # Loaded now, so that a broken graph fails here.
         self._unused: inference.Predictor | None = self._load(onednn=True)
         self._executors: dict[Way, Executor] = {}
@@ -109,7 +110,7 @@ class Predictor:
             input_ids = self._pad([encoded.input_ids[row] for row in rows], self.info.pad_token_id)
             token_type_ids = self._pad([encoded.token_type_ids[row] for row in rows], 0)
             # The first batch is the largest: its executor does for the shorter ones after it.
-            way = way or fastest_way(input_ids.size, self._precision)
+            way = way or self._way(input_ids.size)
             logits = self._run(way, input_ids, token_type_ids)
             for row, row_logits in zip(rows, logits, strict=True):
                 answers[row] = self._answer(row_logits)
@@ -130,8 +131,7 @@ class Predictor:
                 of range, or the graph gives no logits of its labels.
         """
         input_ids, token_type_ids = np.asarray(input_ids), np.asarray(token_type_ids)
-        way = fastest_way(input_ids.size, self._precision)
-        return self._run(way, input_ids, token_type_ids)
+        return self._run(self._way(input_ids.size), input_ids, token_type_ids)
 
     def _run(self, way: Way, input_ids: np.ndarray, token_type_ids: np.ndarray) -> np.ndarray:
         """Check ids, run them, and check what comes out."""

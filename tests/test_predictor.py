@@ -206,19 +206,24 @@ MKL, KEPT, FREED = Way(False, True), Way(True, True), Way(True, False)
 
 
 @pytest.mark.parametrize(
-    ("num_ids", "precision", "mkl_is_fast", "way"),
+    ("num_ids", "num_threads", "precision", "mkl_is_fast", "way"),
     [
-        (64, "fp32", True, MKL),
-        (64, "fp32", False, KEPT),
-        (64, "bf16", True, KEPT),
-        (65, "fp32", True, KEPT),
-        (128, "fp32", True, KEPT),
-        (129, "fp32", True, FREED),
+        (64, 1, "fp32", True, MKL),
+        (64, 1, "fp32", False, KEPT),
+        (64, 1, "bf16", True, KEPT),
+        (65, 1, "fp32", True, KEPT),
+        (32, 2, "fp32", True, MKL),
+        (33, 2, "fp32", True, KEPT),
+        (128, 1, "fp32", True, KEPT),
+        (128, 2, "fp32", True, KEPT),
+        (129, 1, "fp32", True, FREED),
     ],
 )
-def test_small_batches_are_run_another_way(monkeypatch, num_ids, precision, mkl_is_fast, way):
+def test_small_batches_are_run_another_way(
+    monkeypatch, num_ids, num_threads, precision, mkl_is_fast, way
+):
     monkeypatch.setattr(executor_module, "mkl_is_fast", lambda: mkl_is_fast)
-    assert fastest_way(num_ids, precision) == way
+    assert fastest_way(num_ids, precision, num_threads) == way
 
 
 def test_mkl_is_fast_where_it_was_told_its_kernels_or_chooses_well(monkeypatch):
