@@ -33,9 +33,9 @@ bench: .venv/.installed
 	$(BIN)/python -m benchmarks.inference
 	$(BIN)/python -m benchmarks.inference --model bert-base --shapes 8x128 --widths 1.0 1/2
 	$(BIN)/python -m benchmarks.stages
-	$(BIN)/python -m benchmarks.scaling
-	$(BIN)/python -m benchmarks.tries
-	$(BIN)/python -m benchmarks.train_step --rounds 2
+	$(BIN)/python -m benchmarks.scaling --steps 2
+	$(BIN)/python -m benchmarks.tries --rounds 1
+	$(BIN)/python -m benchmarks.train_step --rounds 1 --steps 1
 	$(BIN)/python -m benchmarks.render
 
 lint: .venv/.installed
