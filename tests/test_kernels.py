@@ -293,9 +293,9 @@ def test_the_fraction_dropped_is_the_rate_and_the_mean_stays(rate):
 def test_keep_mask_keeps_the_mean_at_any_of_its_rates(rate):
     # Exactly: kept share times factor, over all 2^16 draws there are, is 1.
     class Every:
-        def bytes(self, count):
-            assert count == 2 * STEPS
-            return np.arange(STEPS, dtype=np.uint16).tobytes()
+        def integers(self, low, high, size, dtype):
+            assert (low, high, 4 * size, dtype) == (0, 1 << 64, STEPS, np.uint64)
+            return np.arange(STEPS, dtype=np.uint16).view(np.uint64)
 
     mask = keep_mask(Every(), [STEPS], rate)
     assert mask.mean(dtype="float64") == pytest.approx(1.0, abs=1e-7)
