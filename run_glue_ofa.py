@@ -54,7 +54,7 @@ def compress(configs: Sequence[Any], ranks: Ranks) -> None:
     # The fine-tuned model and its task.
     model, tokenizer, task = ofa.load_model_and_task(source, data)
     # Fail before the work, not after.
-    ofa.check_precision(training.precision)
+    ofa.check_training_precision(training.precision)
     ofa.resolve_widths(model.config, widths.width_mult_list)
     inputs = ofa.fingerprints(model, tokenizer, task)
     with ofa.open_run_folder(output, configs, ranks, inputs) as folder:

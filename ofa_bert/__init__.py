@@ -42,7 +42,7 @@ _HOME = {
         "importance_rows",
         "load_model_and_task",
     ),
-    "ofa_bert.precision": ("check_precision",),
+    "ofa_bert.precision": ("check_training_precision",),
     "ofa_bert.run_folder": ("RunFolder", "open_run_folder"),
     "ofa_bert.importance": ("Importance", "score_importance"),
     "ofa_bert.reordering": ("Permutation", "importance_order", "reorder"),

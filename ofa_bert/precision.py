@@ -10,15 +10,16 @@ from ofa_bert.config import require
 from ofa_bert.nn.bert import ModelOutput
 
 
-def check_precision(precision: str) -> None:
+def check_training_precision(precision: str) -> None:
     """Refuse bf16 on a CPU, where paddle's auto_cast would compute in fp32 and only warn.
 
     Args:
         precision: ``fp32`` or ``bf16``.
 
     Raises:
-        InputError: if the current device does not train in it.
+        InputError: if it is another, or the current device does not train in it.
     """
+    require(precision in ("fp32", "bf16"), f"precision must be fp32 or bf16; got {precision!r}")
     device = paddle.device.get_device()
     require(
         precision == "fp32" or not device.startswith("cpu"),

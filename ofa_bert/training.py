@@ -30,7 +30,7 @@ from ofa_bert.errors import InputError
 from ofa_bert.metrics_log import MetricsLog
 from ofa_bert.nn.dropout import reseed
 from ofa_bert.optimizer import StepPlan, learning_rate, make_optimizer, plan_steps
-from ofa_bert.precision import check_precision, forward_in, in_float32
+from ofa_bert.precision import check_training_precision, forward_in, in_float32
 from ofa_bert.scores import Best, Scores
 from ofa_bert.stopping import Stopped, deferred
 from ofa_bert.training_state import Trained
@@ -88,7 +88,7 @@ def train(
             cannot be written; names the step. If the device does not train in the precision.
         Stopped: after SIGINT or SIGTERM, when the step is done and saved.
     """
-    check_precision(config.precision)
+    check_training_precision(config.precision)
     model, checkpoints = parts.student.model, checkpoints or Checkpoints(None)
     metrics_log = metrics_log if metrics_log and ranks.is_main else MetricsLog(None)
     optimizer = make_optimizer(model, parts.objective_parameters(), config)

@@ -9,7 +9,7 @@ from scipy import stats
 from ofa_bert.nn.dropout import STEPS, Dropout, keep_mask, reseed
 from ofa_bert.nn.layer_norm import LayerNorm
 from ofa_bert.nn.linear import ElasticLinear
-from ofa_bert.nn.placement import column_sums, trains_on_cpu
+from ofa_bert.nn.placement import column_sums, spread_column, spread_row, trains_on_cpu
 from tests import oracles
 from tests.tiny import randomise
 
@@ -360,3 +360,11 @@ def test_the_gradient_of_dropout_is_its_mask():
     output, direction, grad_x = backward(dropout(0.4), x)
     np.testing.assert_allclose(grad_x, direction * output / x, rtol=1e-5)
     assert 0 < (grad_x == 0.0).sum() < x.size
+
+
+def test_columns_and_rows_are_spread_as_numpy_does():
+    values = np.random.default_rng(0).normal(size=5).astype("float32")
+    column = spread_column(paddle.to_tensor(values[:, None]), 3).numpy()
+    np.testing.assert_array_equal(column, np.repeat(values[:, None], 3, axis=1))
+    row = spread_row(paddle.to_tensor(values), [2, 4, 5]).numpy()
+    np.testing.assert_array_equal(row, np.broadcast_to(values, (2, 4, 5)))

@@ -13,7 +13,7 @@ from ofa_bert.distill.student import SubnetStudent
 from ofa_bert.distill.teacher import ModelTeacher
 from ofa_bert.errors import InputError
 from ofa_bert.optimizer import make_optimizer
-from ofa_bert.precision import check_precision, forward_in, in_float32
+from ofa_bert.precision import check_training_precision, forward_in, in_float32
 from ofa_bert.training import Parts, train, train_step
 from tests.tiny import randomise, tiny_config, tiny_dataset, tiny_model
 
@@ -56,9 +56,14 @@ class Dtypes:
         return self.objective(student, teacher, batch, subnet)
 
 
+def test_another_precision_is_refused():
+    with pytest.raises(InputError, match=r"precision must be fp32 or bf16; got 'fp16'"):
+        check_training_precision("fp16")
+
+
 @pytest.mark.skipif(paddle.device.cuda.device_count() > 0, reason="there is a GPU")
 def test_bf16_is_refused_on_a_cpu_before_anything_is_done():
-    check_precision("fp32")
+    check_training_precision("fp32")
     with pytest.raises(InputError, match=r"got device cpu.*pass --precision fp32"):
         train(
             parts_of(tiny_config()),
