@@ -328,7 +328,9 @@ class SupernetConfig:
     importance_split: str = setting(
         "train", help="rows that score importance: train or dev", choices=("train", "dev")
     )
-    importance_examples: int = setting(1024, help="how many of those rows; -1: all")
+    importance_examples: int = setting(
+        1024, help="how many of those rows, at even distances; -1: all"
+    )
     schedule: str = setting(
         "all",
         help="widths of each step: all; sandwich (widest, narrowest, one other); "

@@ -108,9 +108,9 @@ def fingerprints(
 
 
 def importance_rows(task: EncodedTask, config: SupernetConfig) -> EncodedDataset:
-    """Give the rows that score importance: of the training set, or of the (first) dev set."""
+    """Give the rows that score importance, from all over the training or the (first) dev set."""
     rows = task.train if config.importance_split == "train" else next(iter(task.dev.values()))
-    return rows if config.importance_examples == -1 else rows.head(config.importance_examples)
+    return rows if config.importance_examples == -1 else rows.spread(config.importance_examples)
 
 
 def check_fits(config: ModelConfig, tokenizer: Tokenizer, data: DataConfig) -> None:

@@ -158,8 +158,14 @@ def train_step(
     sum_gradients(parts.parameters(), ranks)
     optimizer.step()
     optimizer.clear_grad()
-    terms = {name: {t: v.item() for t, v in values.items()} for name, values in sums.items()}
-    return sum_terms(terms, ranks)
+    return sum_terms(_read(sums), ranks)
+
+
+def _read(sums: dict[str, dict[str, paddle.Tensor]]) -> Terms:
+    """Read all losses at once: a step waits for its device once, not once for each of them."""
+    tensors = [value for values in sums.values() for value in values.values()]
+    numbers = iter(paddle.stack(tensors).tolist() if tensors else [])
+    return {name: {term: next(numbers) for term in values} for name, values in sums.items()}
 
 
 def _steps_from(

@@ -85,11 +85,18 @@ def test_no_example_makes_an_empty_data_set(cache_folder):
     assert not cache_folder.exists()
 
 
-def test_head_is_the_first_rows():
-    head = encode().head(1)
-    assert isinstance(head, EncodedDataset)
-    assert same(head, encode(EXAMPLES[:1]))
-    assert same(encode().head(5), encode())
+def test_rows_at_even_distances():
+    texts = ["a", "a b", "b", "b a", "a a b", "b b", "a a"]
+    examples = [Example(text, None, "no") for text in texts]
+    spread = encode(examples).spread(3)
+    assert isinstance(spread, EncodedDataset)
+    assert same(spread, encode([examples[i] for i in (0, 2, 4)]))
+    assert same(encode().spread(5), encode())
+
+
+def test_rows_of_a_sorted_file_are_of_every_class():
+    examples = [Example("a", None, label) for label in ["no"] * 6 + ["yes"] * 2]
+    assert list(encode(examples).spread(4).labels) == [0, 0, 0, 1]
 
 
 def test_texts_are_tokenised_once(monkeypatch, cache_folder):

@@ -117,7 +117,7 @@ def test_importance_rows(tmp_path, data):
         found = importance_rows(task, SupernetConfig(**settings))
         return [list(found.row(i)[0]) for i in range(len(found))]
 
-    assert rows(importance_examples=3) == [ids_of(text) for text, _ in TRAIN[:3]]
+    assert rows(importance_examples=3) == [ids_of(TRAIN[i][0]) for i in (0, 1, 3)]
     assert rows(importance_examples=-1) == rows() == [ids_of(text) for text, _ in TRAIN]
     assert rows(importance_split="dev") == [ids_of(text) for text, _ in DEV]
 

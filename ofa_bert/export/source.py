@@ -48,7 +48,7 @@ def widths_to_export(supernet: Supernet, config: ExportConfig) -> list[float]:
 def parity_rows(
     data: DataConfig, config: ModelConfig, tokenizer: Tokenizer, num_rows: int = PARITY_ROWS
 ) -> list[TokenIds]:
-    """Give padded ids of the first development rows; random ids where there are none to read."""
+    """Give padded ids of some development rows; random ids where there are none to read."""
     from ofa_bert.data.dataset import load_task
     from ofa_bert.task import encode_task
 
@@ -66,7 +66,7 @@ def parity_rows(
     rows = next(iter(encode_task(texts, labels, tokenizer, data.max_seq_length).dev.values()))
     return [
         (batch.input_ids.numpy(), batch.token_type_ids.numpy())
-        for batch in evaluation_batches(rows.head(num_rows), 8)
+        for batch in evaluation_batches(rows.spread(num_rows), 8)
     ]
 
 
