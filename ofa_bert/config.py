@@ -7,6 +7,7 @@ A field made by ``setting`` is also a command-line flag and a YAML key of the sa
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -391,9 +392,8 @@ class DeviceConfig:
             self.n_gpu is None or self.n_gpu >= 0, f"n_gpu must not be negative; got {self.n_gpu}"
         )
         if self.device is not None:
-            kind, _, index = self.device.partition(":")
             require(
-                kind in ("cpu", "gpu", "xpu") and (index.isdigit() or ":" not in self.device),
+                re.fullmatch(r"cpu|(gpu|xpu)(:[0-9]+)?", self.device) is not None,
                 f"device must be one of {', '.join(DEVICE_FORMS)}; got {self.device!r}",
             )
 

@@ -74,6 +74,9 @@ def test_equal_sizes_are_written_once():
         (lambda: SupernetConfig(importance_examples=0), "importance_examples must be"),
         (lambda: DeviceConfig(n_gpu=-1), "n_gpu must not be negative"),
         (lambda: DeviceConfig(device="tpu"), "device must be one of cpu, gpu"),
+        (lambda: DeviceConfig(device="cpu:0"), r"one of cpu, gpu, gpu:N, .*; got 'cpu:0'"),
+        (lambda: DeviceConfig(device="gpu:"), "device must be one of cpu, gpu"),
+        (lambda: DeviceConfig(device="gpu:²"), "device must be one of cpu, gpu"),
         (lambda: OutputConfig("x", resume="yes"), "resume takes no value or 'auto'"),
         (lambda: OutputConfig("x", keep_checkpoints=0), "keep_checkpoints must be at least 1; got"),
         (lambda: OutputConfig("x", True, "auto"), "resume and overwrite_output_dir must not"),
@@ -82,3 +85,8 @@ def test_equal_sizes_are_written_once():
 def test_broken_rules_are_named(build, message):
     with pytest.raises(InputError, match=message):
         build()
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu", "gpu:12", "xpu", "xpu:0"])
+def test_devices(device):
+    assert DeviceConfig(device=device).device == device
