@@ -252,7 +252,7 @@ def _argparse_options(flag: Flag) -> dict[str, Any]:
 def _help(flag: Flag) -> str:
     if flag.default is dataclasses.MISSING:
         return f"{flag.help} (required)"
-    if flag.default in (None, (), False):
+    if flag.default is None or flag.default is False or flag.default == ():
         return flag.help
     many = isinstance(flag.default, tuple)
     default = " ".join(f"{v:.4g}" for v in flag.default) if many else flag.default

@@ -81,6 +81,16 @@ def test_help_groups_the_flags(capsys):
     assert "peak learning rate of AdamW (default: 5e-05)" in shown
 
 
+def test_help_tells_every_default_but_nothing_empty_and_no(capsys):
+    with pytest.raises(SystemExit):
+        parse("--help")
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "optimizer steps of linear warm-up (default: 0)" in shown
+    assert "not of biases and norms (default: 0.0)" in shown
+    assert "run that stands there --resume" in shown
+    assert "newest checkpoint (auto) --keep" in shown
+
+
 def test_resolved_settings_build_the_same_configs():
     configs = [TrainConfig(batch_size=3), SupernetConfig((1.0, 0.3)), OutputConfig("o")]
     values = resolved(configs)
