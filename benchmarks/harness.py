@@ -35,6 +35,7 @@ RUNTIME_VARIABLES = (
     "MKL_DEBUG_CPU_TYPE",
     "FLAGS_use_stride_kernel",
     "GLIBC_TUNABLES",
+    runtime.OURS,
 )
 """What decides how fast a program runs on paddle; a peer 'as it comes' has none of them set."""
 SPIN_SECONDS = 0.3
@@ -322,8 +323,8 @@ def in_turns(
 
 
 def without_settings() -> dict[str, str | None]:
-    """Give the environment of a peer as it comes: none of ``RUNTIME_VARIABLES``."""
-    return dict.fromkeys(RUNTIME_VARIABLES)
+    """Give the environment of a peer as it comes: none of ``RUNTIME_VARIABLES``, nor set by us."""
+    return {**dict.fromkeys(RUNTIME_VARIABLES), runtime.PREPARE: "0"}
 
 
 WRITTEN_BY_BENCHMARKS = (":!benchmarks/results", ":!benchmarks/README.md")

@@ -94,7 +94,7 @@ def make_child(options: argparse.Namespace) -> Callable[[int], Row]:
 
     change = VARIANTS[options.child][1]
     runtime.prepare("default" if change == "math_library" else "auto")
-    import paddle  # noqa: F401 - now: a public name of ours would prepare for it once more
+    import paddle  # noqa: F401 - now: benchmarks.models prepares for it once more
 
     from benchmarks import models, step_data
 

@@ -1,13 +1,17 @@
 """ofa_bert: train one supernet, ship every width.
 
-The public names live in the modules below and are imported on first use, because importing
-paddle takes seconds and must wait until threads and math library are set (see ``runtime``).
+Importing it sets threads and math library for paddle, unless ``OFA_BERT_PREPARE=0`` (see
+``runtime``). The public names live in the modules below and are imported on first use, because
+importing paddle takes seconds.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
+
+from ofa_bert import runtime
 
 __version__ = "0.1.0"
 
@@ -79,14 +83,14 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = sorted(_MODULE_OF)
 
+if os.environ.get(runtime.PREPARE) != "0":
+    runtime.prepare()
+
 
 def __getattr__(name: str) -> Any:
     """Import a public name's module when it is first asked for (PEP 562)."""
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'ofa_bert' has no attribute {name!r}")
-    from ofa_bert import runtime
-
-    runtime.prepare()
     return getattr(importlib.import_module(_MODULE_OF[name]), name)
 
 

@@ -73,8 +73,8 @@ def diagnose() -> list[Finding]:
     return [
         *check_versions(),
         check_paddle(),
-        check_threads(os.environ),
-        check_math_library(os.environ, runtime.mkl_kernels(runtime.cpuinfo())),
+        check_threads(runtime.user_environment()),
+        check_math_library(runtime.user_environment(), runtime.mkl_kernels(runtime.cpuinfo())),
         *(check_extra(extra) for extra in EXTRAS),
         check_folder("output", Path.cwd()),
         check_folder("cache", cache_directory()),

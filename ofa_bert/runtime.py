@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import logging
 import os
 import platform
 import sys
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 from ofa_bert.errors import InputError
@@ -17,31 +19,93 @@ logger = logging.getLogger(__name__)
 MMAP_THRESHOLD, TRIM_THRESHOLD, TOP_PAD = -3, -1, -2  # mallopt(3) parameter numbers
 KEEP_BYTES = 1 << 30
 
+PREPARE = "OFA_BERT_PREPARE"
+"""Variable of the environment; where it is 0, ``import ofa_bert`` leaves paddle's defaults."""
+OURS = "OFA_BERT_SET"
+"""Variable that lists what is not the user's, for this process and those it starts."""
+PADDLE_CAME_FIRST = "paddle" in sys.modules
+"""Whether paddle was imported before this package, which could then set nothing for it."""
+
 
 def prepare(math_library: str = "auto") -> None:
     """Set threads, the math library's kernels and the allocator, never over the user's values.
 
-    Must run before paddle is imported; after that it only says so. paddle starts with one
-    thread, and the MKL it bundles takes its slow generic path on AMD processors; what each costs
-    is measured by benchmarks/tries.py.
+    ``import ofa_bert`` calls it, and a command once more with its own math library. Once paddle
+    is imported it changes nothing, and warns if paddle came first. paddle starts with one thread,
+    and the MKL it bundles takes its slow generic path on AMD processors; what each costs is
+    measured by benchmarks/tries.py.
 
     Args:
         math_library: ``auto`` or ``default`` (leave MKL's choice of kernels alone).
     """
+    if PADDLE_CAME_FIRST:
+        _warn_that_paddle_came_first()
     if "paddle" in sys.modules:
-        logger.debug("paddle was imported first: its threads and math library stay as they are")
         return
-    os.environ.setdefault("GLOG_minloglevel", "2")
     warnings.filterwarnings("ignore", message="No ccache found")
+    users = user_environment()
+    wanted = {"GLOG_minloglevel": "2", **_speeding(math_library, users)}
+    ours = {name: value for name, value in wanted.items() if name not in users}
+    for name in os.environ.keys() - users.keys():
+        del os.environ[name]
+    os.environ.update(ours)
+    if "OMP_NUM_THREADS" not in users:
+        ours["OMP_NUM_THREADS"] = "1"  # set by paddle's import
+    os.environ[OURS] = " ".join(f"{name}={value}" for name, value in ours.items())
+    _keep_freed_memory()
+
+
+def user_environment() -> dict[str, str]:
+    """Give this process's variables without those that we or paddle set, here or in a parent."""
+    listed = os.environ.get(OURS)
+    pairs = (pair.partition("=") for pair in (listed or "").split())
+    ours = {name: value for name, _, value in pairs}
+    if listed is None and ("paddle" in sys.modules or _launcher_set("OMP_NUM_THREADS")):
+        ours["OMP_NUM_THREADS"] = "1"
+    ours[OURS] = listed or ""
+    return {name: value for name, value in os.environ.items() if ours.get(name) != value}
+
+
+def _launcher_set(name: str) -> bool:
+    """Whether paddle's launcher, our parent, was started without a variable that it handed on."""
+    if "PADDLE_LOCAL_SIZE" not in os.environ:
+        return False
+    try:
+        given = Path(f"/proc/{os.getppid()}/environ").read_bytes()
+    except OSError:
+        return False  # it may be the user's
+    return not any(variable.startswith(f"{name}=".encode()) for variable in given.split(b"\0"))
+
+
+def _speeding(math_library: str, users: Mapping[str, str]) -> dict[str, str]:
+    """Give the variables that let paddle compute fast on this processor."""
     # With strided views, a transposed tensor is made contiguous by a slow generic kernel before
     # each product: a training step takes half as long again.
-    os.environ.setdefault("FLAGS_use_stride_kernel", "0")
-    if "OMP_NUM_THREADS" not in os.environ:
-        os.environ.setdefault("MKL_NUM_THREADS", str(usable_cores()))
+    variables = {"FLAGS_use_stride_kernel": "0"}
+    if "OMP_NUM_THREADS" not in users:
+        variables["MKL_NUM_THREADS"] = str(max(1, usable_cores() // _local_processes()))
     kernels = mkl_kernels(cpuinfo()) if math_library == "auto" else None
     if kernels is not None:
-        os.environ.setdefault("MKL_DEBUG_CPU_TYPE", kernels)
-    _keep_freed_memory()
+        variables["MKL_DEBUG_CPU_TYPE"] = kernels
+    return variables
+
+
+def _local_processes() -> int:
+    """Count the processes that paddle's launcher started on this machine."""
+    count = os.environ.get("PADDLE_LOCAL_SIZE", "")
+    return int(count) if count.isdigit() and int(count) > 0 else 1
+
+
+@functools.cache  # once is enough
+def _warn_that_paddle_came_first() -> None:
+    wanted = _speeding("auto", user_environment())
+    missing = [f"{name}={value}" for name, value in wanted.items() if name not in os.environ]
+    if missing:
+        logger.warning(
+            "paddle was imported before ofa_bert and computes with its own defaults, on the CPU "
+            "with one thread and slower kernels; import ofa_bert first, or start Python with %s",
+            " ".join(missing),
+        )
 
 
 def usable_cores() -> int:

@@ -21,8 +21,8 @@ ROWS = (
     ("safe_text",),
     ("errors",),
     ("settings_file", "durable", "fingerprint", "run_lock", "stopping"),
-    ("places",),
-    ("runtime", "config", "arguments", "scores", "metrics", "metrics_log", "distributed"),
+    ("places", "runtime"),
+    ("config", "arguments", "scores", "metrics", "metrics_log", "distributed"),
     ("__init__",),  # the version, and public names, which it imports when they are asked for
     ("subnet", "deploy", "optimizer", "training_state", "cli"),
     ("crash", "diagnosis"),

@@ -3,16 +3,12 @@
 docs/ofa.md says how it works, and where it differs.
 """
 
-from ofa_bert import runtime
-
-runtime.prepare()  # before anything below imports paddle
-
-from ofa_bert.ofa import utils  # noqa: E402
-from ofa_bert.ofa.budget import within_latency, within_macs, within_params  # noqa: E402
-from ofa_bert.ofa.convert import Convert  # noqa: E402
-from ofa_bert.ofa.dynabert import dynabert_config  # noqa: E402
-from ofa_bert.ofa.get_sub_model import check_search_space  # noqa: E402
-from ofa_bert.ofa.layers import (  # noqa: E402
+from ofa_bert.ofa import utils
+from ofa_bert.ofa.budget import within_latency, within_macs, within_params
+from ofa_bert.ofa.convert import Convert
+from ofa_bert.ofa.dynabert import dynabert_config
+from ofa_bert.ofa.get_sub_model import check_search_space
+from ofa_bert.ofa.layers import (
     BaseBlock,
     Block,
     SuperBatchNorm,
@@ -32,9 +28,9 @@ from ofa_bert.ofa.layers import (  # noqa: E402
     SuperSeparableConv2D,
     SuperSyncBatchNorm,
 )
-from ofa_bert.ofa.ofa import OFA  # noqa: E402
-from ofa_bert.ofa.settings import DistillConfig, RunConfig  # noqa: E402
-from ofa_bert.ofa.space import supernet  # noqa: E402
+from ofa_bert.ofa.ofa import OFA
+from ofa_bert.ofa.settings import DistillConfig, RunConfig
+from ofa_bert.ofa.space import supernet
 
 __all__ = [
     "OFA",
