@@ -389,6 +389,26 @@ def test_all_widths(supernet, tmp_path):
     assert heads == {"width_mult_1.0": 4, "width_mult_0.75": 3, "width_mult_0.5": 2}
 
 
+@pytest.mark.parametrize("seed", [7, 8])
+def test_a_supernets_fresh_classifier_is_drawn_from_the_seed(work, tmp_path, seed):
+    model = tiny_model(tiny_config(num_classes=2, max_position_embeddings=20))
+    del model.classifier
+    save_model(model, tmp_path / "base", tiny_tokenizer(tmp_path / "base"))
+    argv = ofa_argv(
+        work,
+        tmp_path / "supernet",
+        model_name_or_path=tmp_path / "base",
+        seed=seed,
+        learning_rate=1e-30,  # float32 weights stay as they are
+        max_steps=1,
+    )
+    result = run(run_glue_ofa.main, argv)
+    assert result.code == 0, result.err
+    expected = weights_of(load_model(tmp_path / "base", num_classes=2, seed=seed))
+    found = weights_of(load_model(tmp_path / "supernet"))
+    np.testing.assert_array_equal(found["classifier.weight"], expected["classifier.weight"])
+
+
 # Bad input
 
 
