@@ -56,7 +56,8 @@ def _run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -> in
         return 2 if isinstance(error, InputError) else 1
     except MemoryError:
         print(  # noqa: T201
-            "error: out of memory; lower --batch_size or --max_seq_length", file=sys.stderr
+            "error: out of memory; end other programs, or use a machine with more memory",
+            file=sys.stderr,
         )
         return 2
     except BrokenPipeError:

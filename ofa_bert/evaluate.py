@@ -16,6 +16,8 @@ from ofa_bert.scores import Scores
 from ofa_bert.subnet import Subnet
 
 EVALUATION_BATCH_SIZE = 64
+LESS_MEMORY = "free memory, or lower --max_seq_length"
+"""What to do where a batch of so many rows does not fit: no flag makes it smaller."""
 
 
 def predict_logits(
@@ -45,7 +47,7 @@ def predict_logits(
         for number, batch in enumerate(evaluation_batches(dataset, batch_size)):
             if number % ranks.size != ranks.rank:
                 continue
-            with memory_told([batch], "evaluating"):
+            with memory_told([batch], "evaluating", LESS_MEMORY):
                 output = model(
                     batch.input_ids, batch.token_type_ids, batch.attention_mask, subnet=subnet
                 )

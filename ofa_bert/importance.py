@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import paddle
 
-from ofa_bert.data.batches import Batch, memory_told
+from ofa_bert.data.batches import SMALLER_BATCHES, Batch, memory_told
 from ofa_bert.distill import losses
 from ofa_bert.errors import InputError
 from ofa_bert.nn.bert import BertForSequenceClassification
@@ -52,7 +52,7 @@ def score_importance(model: BertForSequenceClassification, batches: Iterable[Bat
     num_batches = 0
     with _frozen_in_eval_mode(model):
         for batch in batches:
-            with memory_told([batch], "scoring importance"):
+            with memory_told([batch], "scoring importance", SMALLER_BATCHES):
                 scores = list(_batch_scores(model, batch, loss_fn))
             for layer, (head, before, after) in enumerate(scores):
                 heads[layer] += np.abs(head)

@@ -14,7 +14,13 @@ from tqdm import tqdm
 from ofa_bert import runtime
 from ofa_bert.checkpointing import Checkpoints
 from ofa_bert.config import TrainConfig
-from ofa_bert.data.batches import Batch, memory_told, steps_per_epoch, training_steps
+from ofa_bert.data.batches import (
+    SMALLER_BATCHES,
+    Batch,
+    memory_told,
+    steps_per_epoch,
+    training_steps,
+)
 from ofa_bert.data.encoded import EncodedDataset
 from ofa_bert.distill.protocols import Objective, Student, Teacher
 from ofa_bert.distributed import (
@@ -106,7 +112,7 @@ def train(
         for step, micro_batches in steps:
             step_start = time.perf_counter()
             optimizer.set_lr(learning_rate(step - 1, plan, config.learning_rate))
-            with memory_told(micro_batches, f"taking step {step}"):
+            with memory_told(micro_batches, f"taking step {step}", SMALLER_BATCHES):
                 terms = train_step(parts, micro_batches, optimizer, config, step, ranks)
             _check_finite(terms, step, micro_batches)
             tokens = micro_batches[0].step_tokens if micro_batches else 0

@@ -714,3 +714,13 @@ def test_debug_shows_the_traceback(work, tmp_path):
     assert result.code == 2
     assert "Traceback (most recent call last):" in result.err
     assert result.err.splitlines()[-1].startswith("error: data file must exist")
+
+
+def test_too_little_memory_for_a_command_without_batches_is_one_line():
+    def main(argv):
+        raise MemoryError
+
+    result = run(main, [])
+    assert (result.code, result.out) == (2, "")
+    expected = "error: out of memory; end other programs, or use a machine with more memory\n"
+    assert result.err == expected

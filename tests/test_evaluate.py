@@ -6,6 +6,7 @@ from scipy import stats
 from sklearn.metrics import accuracy_score, f1_score
 
 from ofa_bert.distributed import Ranks, gather_rows
+from ofa_bert.errors import InputError
 from ofa_bert.evaluate import evaluate_model, evaluate_subnets, predict_logits
 from ofa_bert.extraction import extract
 from ofa_bert.subnet import resolve_widths
@@ -125,3 +126,17 @@ def test_each_named_sub_network_gets_its_own_scores():
         answers = one_by_one(extract(model, subnet), dataset).argmax(-1)
         assert found[name]["accuracy"] == accuracy_score(dataset.labels, answers)
     assert found["width_1.0"] != found["width_0.25"]
+
+
+def test_a_batch_that_does_not_fit_names_only_what_makes_it_smaller(monkeypatch):
+    def too_large(*args, **kwargs):
+        raise MemoryError
+
+    model, rows = tiny_model(), tiny_dataset(9)
+    monkeypatch.setattr(model, "forward", too_large)
+    expected = (
+        f"out of memory while evaluating: a batch of 9 rows of {rows.lengths.max()} tokens does "
+        "not fit; free memory, or lower --max_seq_length"
+    )
+    with pytest.raises(InputError, match=f"^{expected}$"):
+        predict_logits(model, rows)

@@ -15,6 +15,10 @@ from ofa_bert.errors import InputError
 
 POOL_STEPS = 50
 """Steps whose rows are sorted by length together: enough to pad little, few enough to mix."""
+SMALLER_BATCHES = (
+    "lower --batch_size (and raise --gradient_accumulation_steps as much) or --max_seq_length"
+)
+"""What to type where the batches of training do not fit into memory."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,8 @@ def make_batch(
 
 
 @contextmanager
-def memory_told(batches: Sequence[Batch], doing: str) -> Iterator[None]:
-    """Say of work that does not fit into memory how large its largest batch was.
+def memory_told(batches: Sequence[Batch], doing: str, remedy: str) -> Iterator[None]:
+    """Say of work that does not fit into memory how large its largest batch was, and a remedy.
 
     Raises:
         InputError: in the place of a ``MemoryError``.
@@ -84,8 +88,7 @@ def memory_told(batches: Sequence[Batch], doing: str) -> Iterator[None]:
         rows, length = max(shapes, key=math.prod, default=(0, 0))
         raise InputError(
             f"out of memory while {doing}: a batch of {rows} rows of {length} tokens does not fit; "
-            "lower --batch_size (and raise --gradient_accumulation_steps as much) or "
-            "--max_seq_length"
+            f"{remedy}"
         ) from None
 
 
