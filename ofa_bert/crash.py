@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import logging
 import os
 import platform
 import sys
@@ -23,13 +25,13 @@ EXIT_CODE = 70
 def report_crash(error: BaseException, argv: Sequence[str]) -> int:
     """Say an error of ours on one line of standard error, with the file that holds the details.
 
-    ``--log_level debug`` prints the details too.
+    Where the log level is debug, the details are printed too.
 
     Returns:
         The exit code.
     """
     details = crash_details(error, argv)
-    if "debug" in argv:
+    if shows_details(argv):
         print(details, file=sys.stderr)  # noqa: T201
     path = _write(details)
     where = f"with {path}" if path else "with what --log_level debug prints"
@@ -41,6 +43,14 @@ def report_crash(error: BaseException, argv: Sequence[str]) -> int:
         file=sys.stderr,
     )
     return EXIT_CODE
+
+
+def shows_details(argv: Sequence[str]) -> bool:
+    """Whether tracebacks are shown: the log says so, or before it is set up the command line."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--log_level", nargs="?")
+    asked = parser.parse_known_args(argv)[0].log_level == "debug"
+    return asked or logging.getLogger().isEnabledFor(logging.DEBUG)
 
 
 def crash_details(error: BaseException, argv: Sequence[str]) -> str:

@@ -716,6 +716,20 @@ def test_debug_shows_the_traceback(work, tmp_path):
     assert result.err.splitlines()[-1].startswith("error: data file must exist")
 
 
+def test_debug_in_a_yaml_file_shows_the_traceback_too(work, tmp_path):
+    (tmp_path / "c.yaml").write_text("log_level: debug\n")
+    changes = {"config": tmp_path / "c.yaml", "log_level": None}
+    argv = ofa_argv(work, tmp_path / "out", train_file=tmp_path / "gone.tsv", **changes)
+    result = run(run_glue_ofa.main, argv)
+    assert result.code == 2
+    assert "Traceback (most recent call last):" in result.err
+
+
+def test_a_directory_named_debug_shows_none(work, tmp_path):
+    argv = ofa_argv(work, "debug", train_file=tmp_path / "gone.tsv")
+    check_mistake(run_glue_ofa.main, argv, r"data file must exist", work)
+
+
 def test_too_little_memory_for_a_command_without_batches_is_one_line():
     def main(argv):
         raise MemoryError

@@ -9,7 +9,7 @@ import pytest
 
 from ofa_bert import __version__
 from ofa_bert.command import run_command
-from ofa_bert.crash import EXIT_CODE, crash_details
+from ofa_bert.crash import EXIT_CODE, crash_details, shows_details
 
 ROOT = Path(__file__).parent.parent
 BROKEN = """
@@ -47,10 +47,27 @@ def test_one_line_says_what_and_where_to_report(tmp_path):
     assert "in main" in details
 
 
-def test_debug_shows_the_details(tmp_path):
-    result = run(tmp_path, "--log_level", "debug")
+@pytest.mark.parametrize("argv", [["--log_level", "debug"], ["--log_level=debug"]])
+def test_debug_shows_the_details(tmp_path, argv):
+    result = run(tmp_path, *argv)
     assert "Traceback (most recent call last):" in result.stderr
     assert result.stderr.splitlines()[-1].startswith("error: this is a fault of ofa_bert")
+
+
+@pytest.mark.parametrize(
+    ("argv", "level", "shown"),
+    [
+        (["--log_level=debug"], "WARNING", True),  # before the log is set up
+        (["--log_level", "debug"], "WARNING", True),
+        (["--config", "with_log_level_debug.yaml"], "DEBUG", True),
+        (["--output_dir", "debug"], "INFO", False),
+        (["--log_level", "info", "debug"], "INFO", False),
+        (["--log_level"], "WARNING", False),
+    ],
+)
+def test_details_are_shown_where_the_log_level_is_debug(caplog, argv, level, shown):
+    caplog.set_level(level)
+    assert shows_details(argv) is shown
 
 
 def test_without_a_cache_the_details_are_a_temporary_file(tmp_path):
