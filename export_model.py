@@ -9,7 +9,7 @@ from typing import Any
 
 import ofa_bert as ofa
 from ofa_bert.arguments import parse_args
-from ofa_bert.command import run_on_devices, run_script
+from ofa_bert.command import run_on_one_device, run_script
 from ofa_bert.config import DataConfig, DeviceConfig, ExportConfig, SourceConfig, width_label
 from ofa_bert.run_folder import data_settings
 
@@ -28,7 +28,7 @@ def main(argv: Sequence[str]) -> int:
     source = parse_args(name, about, GROUPS, argv)[0]
     defaults = data_settings(source.model_name_or_path)
     configs = parse_args(name, about, GROUPS, argv, defaults)
-    return run_on_devices(configs[-1], __file__, argv, lambda ranks: export(configs))
+    return run_on_one_device(configs[-1], lambda: export(configs))
 
 
 def export(configs: Sequence[Any]) -> None:

@@ -8,6 +8,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from ofa_bert import runtime
@@ -19,6 +20,11 @@ from ofa_bert.stopping import Stopped, raising
 
 if TYPE_CHECKING:
     from ofa_bert.distributed import Ranks
+
+logger = logging.getLogger(__name__)
+
+PACKAGE_SCRIPT = str(Path(__file__).parent / "__main__.py")
+"""What runs as ``python -m ofa_bert`` does, for a launcher that takes files."""
 
 
 def run_script(main: Callable[[Sequence[str]], int | None]) -> NoReturn:
@@ -71,29 +77,66 @@ def run_on_devices(
 ) -> int:
     """Run ``body`` on the chosen device, or ``script`` again in one process for each GPU.
 
-    Must be the first to import paddle, so that threads and math library can be set.
+    Must be the first to import paddle, so that the math library can be set.
 
     Raises:
         InputError: if a device is asked for that is not there.
     """
+    device, num_processes, ranks = _start(config)
+    if num_processes > 1:
+        from ofa_bert.distributed import launch
+
+        with raising():  # again, as in _run_on
+            return launch(script, argv, num_processes)
+    _run_on(device, ranks, body)
+    return 0
+
+
+def run_on_one_device(config: DeviceConfig, body: Callable[[], None]) -> int:
+    """Run ``body`` on the chosen device, in one process however many were asked for or launched.
+
+    Must be the first to import paddle, so that the math library can be set.
+
+    Raises:
+        InputError: if a device is asked for that is not there.
+    """
+    device, num_processes, ranks = _start(config)
+    if not ranks.is_main:
+        return 0
+    if max(num_processes, ranks.size) > 1:
+        logger.warning("this command works in one process; it uses one device, %s", device)
+    from ofa_bert.distributed import ALONE
+
+    _run_on(device, ALONE, lambda ranks: body())
+    return 0
+
+
+def _start(config: DeviceConfig) -> tuple[str, int, Ranks]:
+    """Set up the log and paddle.
+
+    Returns:
+        This process's device, how many processes are to be started instead where more than one,
+        and this one among those that were.
+    """
     set_up_logging(config.log_level)
     runtime.prepare(config.math_library)
-    import paddle
-
     from ofa_bert import distributed
 
     ranks = distributed.launched_ranks()
     if ranks.size > 1:
-        device = distributed.launched_device(config.device, config.n_gpu)
-    else:
-        device, num_processes = runtime.choose_device(config.device, config.n_gpu)
-        if num_processes > 1:
-            return distributed.launch(script, argv, device, num_processes)
+        return distributed.launched_device(config.device, config.n_gpu), 1, ranks
+    return *runtime.choose_device(config.device, config.n_gpu), ranks
+
+
+def _run_on(device: str, ranks: Ranks, body: Callable[[Ranks], None]) -> None:
+    import paddle
+
+    from ofa_bert.distributed import join
+
     paddle.set_device(device)
-    distributed.join(ranks)
+    join(ranks)
     with raising():  # again: importing paddle puts its own handler of SIGTERM over ours
         body(ranks)
-    return 0
 
 
 def set_up_logging(level: str) -> None:

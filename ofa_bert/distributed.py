@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import paddle
 
+from ofa_bert import runtime
 from ofa_bert.places import scratch_directory
 from ofa_bert.stopping import Stopped
 
@@ -46,12 +47,17 @@ def launched_ranks() -> Ranks:
 def launched_device(device: str | None, n_gpu: int | None) -> str:
     """Give the device that ``paddle.distributed.launch`` meant for this process.
 
-    The launcher may hide the other processes' GPUs, so they are not counted here.
+    The launcher may hide the other processes' GPUs: one is enough.
+
+    Raises:
+        InputError: if a device is asked for that is not there.
     """
-    on_cpu = device == "cpu" or (device is None and n_gpu == 0)
-    if on_cpu or not paddle.is_compiled_with_cuda():
-        return "cpu"
-    return f"gpu:{paddle.distributed.ParallelEnv().device_id}"
+    wants_gpu = n_gpu != 0 if device is None else device.startswith("gpu")
+    if wants_gpu and runtime.count_gpus() > 0:
+        kind = "gpu"
+    else:
+        kind = runtime.choose_device(device, n_gpu)[0].partition(":")[0]
+    return kind if kind == "cpu" else f"{kind}:{paddle.distributed.ParallelEnv().device_id}"
 
 
 def join(ranks: Ranks) -> None:
@@ -60,15 +66,14 @@ def join(ranks: Ranks) -> None:
         paddle.distributed.init_parallel_env()
 
 
-def launch(script: str, argv: Sequence[str], device: str, num_processes: int) -> int:
-    """Run ``script`` in ``num_processes`` data-parallel processes; give their exit code.
+def launch(script: str, argv: Sequence[str], num_processes: int) -> int:
+    """Run ``script`` in data-parallel processes, each on a device of its own; give their exit code.
 
     When one ends with an error, the launcher ends the others. A signal is handed on to all.
     """
     command = [sys.executable, "-u", "-m", "paddle.distributed.launch"]
+    # Without --gpus the launcher gives out those that are visible here, first to last.
     command += ["--nproc_per_node", str(num_processes)]
-    if device.startswith("gpu"):
-        command += ["--gpus", ",".join(map(str, range(num_processes)))]
     with scratch_directory("launch") as logs:
         command += ["--log_dir", str(logs), script, *argv]
         # In a session of its own: Ctrl-C in a terminal goes to a whole session, and the workers

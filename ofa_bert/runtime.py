@@ -165,7 +165,7 @@ def choose_device(device: str | None, n_gpu: int | None) -> tuple[str, int]:
     """
     import paddle
 
-    found = paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
+    found = count_gpus()
     if device is not None:
         kind, _, index = device.partition(":")
         if kind == "gpu" and int(index or 0) >= found:
@@ -180,6 +180,13 @@ def choose_device(device: str | None, n_gpu: int | None) -> tuple[str, int]:
     if n_gpu > found:
         raise InputError(f"n_gpu {n_gpu} asks for more than the {found} GPUs found; pass --n_gpu 0")
     return ("gpu", n_gpu) if n_gpu else ("cpu", 1)
+
+
+def count_gpus() -> int:
+    """Count the GPUs that paddle can use here."""
+    import paddle
+
+    return paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
 
 
 def cpuinfo() -> str:

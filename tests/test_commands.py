@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import shutil
 import subprocess
@@ -16,10 +17,13 @@ from sklearn.metrics import accuracy_score
 
 import export_model
 import run_glue_ofa
-from ofa_bert import cli
+from ofa_bert import cli, distributed, runtime
+from ofa_bert.arguments import parse_args
 from ofa_bert.checkpoint.load import load_model
 from ofa_bert.checkpoint.save import save_model
 from ofa_bert.checkpointing import Checkpoints
+from ofa_bert.commands import evaluate
+from ofa_bert.evaluate import EVALUATION_BATCH_SIZE
 from ofa_bert.extraction import extract
 from ofa_bert.subnet import subnet_at_width
 from ofa_bert.supernet import load_supernet
@@ -289,6 +293,55 @@ def test_evaluate_scores_a_model_or_each_width(work, supernet, exported):
     assert scores(work / "dynamic" / "width_mult_0.5") == {"model": accuracy[0.5]}
 
 
+def long_dev_set(work, teacher, folder):
+    """Rows for three batches, and the command line that scores the teacher on them."""
+    write_rows(folder / "dev.tsv", 2 * EVALUATION_BATCH_SIZE + 5, seed=5)
+    changes = {"dev_file": folder / "dev.tsv", "train_file": None}
+    return ["evaluate", *flags(**data_flags(work, **changes), model_name_or_path=teacher[0])]
+
+
+def test_evaluate_in_two_processes_prints_once(work, teacher, tmp_path, monkeypatch):
+    argv = long_dev_set(work, teacher, tmp_path)
+    launches = []
+    with monkeypatch.context() as patch:
+        patch.setattr(runtime, "choose_device", lambda device, n_gpu: ("gpu", 2))
+        patch.setattr(distributed, "launch", lambda *what: launches.append(what) or 3)
+        assert run(cli.main, argv).code == 3
+    ((launched, again, processes),) = launches
+    environment = {n: v for n, v in os.environ.items() if not n.startswith("PADDLE_")}
+    command = ["-m", "paddle.distributed.launch", "--nproc_per_node", str(processes)]
+    result = subprocess.run(
+        [sys.executable, *command, "--log_dir", str(tmp_path / "log"), launched, *again],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**environment, "PYTHONPATH": str(ROOT)},
+        timeout=500,
+    )
+    logs = [(tmp_path / "log" / f"workerlog.{rank}").read_text() for rank in (0, 1)]
+    assert result.returncode == 0, logs
+    accuracy = dev_accuracy(tmp_path, load_model(teacher[0]))
+    said = f"model: accuracy {accuracy:.4f}, score {accuracy:.4f}"
+    assert [log.count(said) for log in logs] == [1, 0]
+    assert "accuracy" not in logs[1]
+
+
+def test_a_process_evaluates_its_share_of_the_rows(work, teacher, tmp_path, monkeypatch, capsys):
+    argv = long_dev_set(work, teacher, tmp_path)[1:]
+    configs = parse_args(evaluate.NAME, "", evaluate.GROUPS, argv)
+    shares = []
+
+    def gather_rows(values, indices, ranks):
+        shares.append(len(indices))
+        return np.zeros((2 * EVALUATION_BATCH_SIZE + 5, 2), "float32")
+
+    monkeypatch.setattr("ofa_bert.evaluate.gather_rows", gather_rows)
+    for rank in (0, 1):
+        evaluate.evaluate(configs, distributed.Ranks(rank, 2))
+        assert ("accuracy" in capsys.readouterr().out) == (rank == 0)
+    assert shares == [EVALUATION_BATCH_SIZE + 5, EVALUATION_BATCH_SIZE]
+
+
 def expected_answers(work, texts):
     probabilities = softmax(logits_of(load_model(work / "dynamic" / "width_mult_0.5"), texts))
     return [(LABELS[p.argmax()], p.max()) for p in probabilities]
@@ -387,6 +440,25 @@ def test_all_widths(supernet, tmp_path):
         for path in (tmp_path / "all").iterdir()
     }
     assert heads == {"width_mult_1.0": 4, "width_mult_0.75": 3, "width_mult_0.5": 2}
+
+
+def test_an_export_uses_one_device_of_several(supernet, tmp_path, monkeypatch):
+    monkeypatch.setattr(runtime, "choose_device", lambda device, n_gpu: ("cpu", 2))
+    monkeypatch.setattr(distributed, "launch", lambda *what: pytest.fail("launched"))
+    result = run(export_model.main, export_argv(supernet[0], tmp_path / "dynamic"))
+    assert result.code == 0, result.err
+    assert "this command works in one process; it uses one device, cpu" in result.err
+    assert load_model(tmp_path / "dynamic").config.num_attention_heads == (4, 4)
+
+
+@pytest.mark.parametrize(("rank", "made"), [(0, True), (1, False)])
+def test_of_launched_processes_the_main_one_exports(supernet, tmp_path, monkeypatch, rank, made):
+    monkeypatch.setenv("PADDLE_TRAINER_ID", str(rank))
+    monkeypatch.setenv("PADDLE_TRAINERS_NUM", "2")
+    result = run(export_model.main, export_argv(supernet[0], tmp_path / "dynamic"))
+    assert result.code == 0, result.err
+    assert (tmp_path / "dynamic").exists() == made
+    assert ("works in one process" in result.err) == made
 
 
 @pytest.mark.parametrize("seed", [7, 8])

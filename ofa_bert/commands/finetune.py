@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ofa_bert as ofa
 from ofa_bert.arguments import parse_args
-from ofa_bert.command import run_on_devices
+from ofa_bert.command import PACKAGE_SCRIPT, run_on_devices
 from ofa_bert.config import DataConfig, DeviceConfig, OutputConfig, SourceConfig, TrainConfig
 
 if TYPE_CHECKING:
@@ -19,14 +18,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 GROUPS = (SourceConfig, DataConfig, OutputConfig, TrainConfig, DeviceConfig)
-SCRIPT = str(Path(__file__).parent.parent / "__main__.py")
 
 
 def main(argv: Sequence[str]) -> int:
     """Read the command line and run on the devices it names."""
     configs = parse_args("ofa_bert finetune", __doc__ or "", GROUPS, argv)
     again = ["finetune", *argv]
-    return run_on_devices(configs[-1], SCRIPT, again, lambda ranks: finetune(configs, ranks))
+    return run_on_devices(
+        configs[-1], PACKAGE_SCRIPT, again, lambda ranks: finetune(configs, ranks)
+    )
 
 
 def finetune(configs: Sequence[Any], ranks: Ranks) -> None:
