@@ -35,7 +35,6 @@ RUNTIME_VARIABLES = (
     "MKL_DEBUG_CPU_TYPE",
     "FLAGS_use_stride_kernel",
     "GLIBC_TUNABLES",
-    runtime.OURS,
 )
 """What decides how fast a program runs on paddle; a peer 'as it comes' has none of them set."""
 SPIN_SECONDS = 0.3
@@ -233,7 +232,7 @@ class Child:
             environment: what differs from this process's; None removes a variable.
             python: the interpreter, e.g. that of another virtual environment.
         """
-        variables = {**os.environ, **(environment or {})}
+        variables = {**runtime.user_environment(), **(environment or {})}
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115, closed with the process
         self._process = subprocess.Popen(
             [python, "-m", module, *arguments],

@@ -16,7 +16,7 @@ from ofa_bert.checkpoint.files import reason
 from ofa_bert.config import require
 from ofa_bert.deploy import EXPORT_HINT, GRAPH_FILE, INPUT_NAMES, PARAMS_FILE
 from ofa_bert.errors import InputError, nearest
-from ofa_bert.runtime import mkl_is_fast, usable_cores, user_environment
+from ofa_bert.runtime import mkl_is_fast, usable_cores
 
 PRECISIONS = ("fp32", "bf16")
 MKL_IDS, KEPT_BUFFERS_IDS = 64, 128
@@ -95,14 +95,12 @@ def check_precision(precision: str) -> None:
 
 
 def default_threads() -> int:
-    """Give MKL_NUM_THREADS where it is set, or the user's OMP_NUM_THREADS, else all usable cores.
+    """Give MKL_NUM_THREADS where it is set, as ``import ofa_bert`` does, else all usable cores.
 
-    Not any OMP_NUM_THREADS: paddle itself sets it to 1 where nobody else did.
+    Not OMP_NUM_THREADS: paddle's import sets it to 1 where nobody else did.
     """
-    for asked in (os.environ.get("MKL_NUM_THREADS"), user_environment().get("OMP_NUM_THREADS")):
-        if asked and asked.isdigit() and int(asked) > 0:
-            return int(asked)
-    return usable_cores()
+    asked = os.environ.get("MKL_NUM_THREADS", "")
+    return int(asked) if asked.isdigit() and int(asked) > 0 else usable_cores()
 
 
 def load_graph(

@@ -9,7 +9,6 @@ import os
 import platform
 import sys
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 
 from ofa_bert.errors import InputError
@@ -21,8 +20,8 @@ KEEP_BYTES = 1 << 30
 
 PREPARE = "OFA_BERT_PREPARE"
 """Variable of the environment; where it is 0, ``import ofa_bert`` leaves paddle's defaults."""
-OURS = "OFA_BERT_SET"
-"""Variable that lists what is not the user's, for this process and those it starts."""
+_ours: dict[str, str] = {}
+"""What this process set for paddle. A command may choose anew, and children start without it."""
 PADDLE_CAME_FIRST = "paddle" in sys.modules
 """Whether paddle was imported before this package, which could then set nothing for it."""
 
@@ -44,61 +43,52 @@ def prepare(math_library: str = "auto") -> None:
         return
     warnings.filterwarnings("ignore", message="No ccache found")
     users = user_environment()
-    wanted = {"GLOG_minloglevel": "2", **_speeding(math_library, users)}
-    ours = {name: value for name, value in wanted.items() if name not in users}
     for name in os.environ.keys() - users.keys():
         del os.environ[name]
-    os.environ.update(ours)
+    wanted = {"GLOG_minloglevel": "2", **_speeding(math_library)}
+    _ours.clear()
+    _ours.update({name: value for name, value in wanted.items() if name not in users})
+    os.environ.update(_ours)
     if "OMP_NUM_THREADS" not in users:
-        ours["OMP_NUM_THREADS"] = "1"  # set by paddle's import
-    os.environ[OURS] = " ".join(f"{name}={value}" for name, value in ours.items())
+        _ours["OMP_NUM_THREADS"] = "1"  # by paddle's import, later
     _keep_freed_memory()
 
 
 def user_environment() -> dict[str, str]:
-    """Give this process's variables without those that we or paddle set, here or in a parent."""
-    listed = os.environ.get(OURS)
-    pairs = (pair.partition("=") for pair in (listed or "").split())
-    ours = {name: value for name, _, value in pairs}
-    if listed is None and ("paddle" in sys.modules or _launcher_set("OMP_NUM_THREADS")):
-        ours["OMP_NUM_THREADS"] = "1"
-    ours[OURS] = listed or ""
-    return {name: value for name, value in os.environ.items() if ours.get(name) != value}
+    """Give this process's variables without those that were set here for paddle."""
+    return {name: value for name, value in os.environ.items() if _ours.get(name) != value}
 
 
-def _launcher_set(name: str) -> bool:
-    """Whether paddle's launcher, our parent, was started without a variable that it handed on."""
-    if "PADDLE_LOCAL_SIZE" not in os.environ:
-        return False
-    try:
-        given = Path(f"/proc/{os.getppid()}/environ").read_bytes()
-    except OSError:
-        return False  # it may be the user's
-    return not any(variable.startswith(f"{name}=".encode()) for variable in given.split(b"\0"))
-
-
-def _speeding(math_library: str, users: Mapping[str, str]) -> dict[str, str]:
+def _speeding(math_library: str) -> dict[str, str]:
     """Give the variables that let paddle compute fast on this processor."""
     # With strided views, a transposed tensor is made contiguous by a slow generic kernel before
     # each product: a training step takes half as long again.
-    variables = {"FLAGS_use_stride_kernel": "0"}
-    if "OMP_NUM_THREADS" not in users:
-        variables["MKL_NUM_THREADS"] = str(max(1, usable_cores() // _local_processes()))
+    variables = {"FLAGS_use_stride_kernel": "0", "MKL_NUM_THREADS": _threads()}
     kernels = mkl_kernels(cpuinfo()) if math_library == "auto" else None
     if kernels is not None:
         variables["MKL_DEBUG_CPU_TYPE"] = kernels
     return variables
 
 
-def _local_processes() -> int:
-    """Count the processes that paddle's launcher started on this machine."""
+def _threads() -> str:
+    """Give the user's OMP_NUM_THREADS, else this process's share of the cores.
+
+    paddle's import sets that variable to 1 where nobody did, and so does its launcher in what it
+    starts: there 1 says nothing.
+    """
     count = os.environ.get("PADDLE_LOCAL_SIZE", "")
-    return int(count) if count.isdigit() and int(count) > 0 else 1
+    processes = int(count) if count.isdigit() and int(count) > 0 else 1
+    asked = os.environ.get("OMP_NUM_THREADS")
+    if asked and not (asked == "1" and (processes > 1 or PADDLE_CAME_FIRST)):
+        return asked
+    return str(max(1, usable_cores() // processes))
 
 
 @functools.cache  # once is enough
 def _warn_that_paddle_came_first() -> None:
-    wanted = _speeding("auto", user_environment())
+    wanted = _speeding("auto")
+    if wanted["MKL_NUM_THREADS"] == os.environ.get("OMP_NUM_THREADS"):
+        del wanted["MKL_NUM_THREADS"]  # MKL takes the other one
     missing = [f"{name}={value}" for name, value in wanted.items() if name not in os.environ]
     if missing:
         logger.warning(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ofa_bert.runtime import OURS, PREPARE
+from ofa_bert.runtime import PREPARE
 
 ROOT = Path(__file__).parent.parent
 THREADS, KERNELS, VIEWS = "MKL_NUM_THREADS", "MKL_DEBUG_CPU_TYPE", "FLAGS_use_stride_kernel"
@@ -33,7 +33,7 @@ subprocess.run([sys.executable, "-c", sys.argv[1]], check=True)
 
 def users(**values):
     """This process's environment without what is set for paddle, and with a user's values."""
-    chosen = (*NAMES, "OMP_NUM_THREADS", "GLOG_minloglevel", "GLIBC_TUNABLES", OURS, PREPARE)
+    chosen = (*NAMES, "OMP_NUM_THREADS", "GLOG_minloglevel", "GLIBC_TUNABLES", PREPARE)
     kept = {n: v for n, v in os.environ.items() if n not in chosen and "PADDLE" not in n}
     return {**kept, "PYTHONPATH": str(ROOT), **values}
 
@@ -64,8 +64,8 @@ def test_importing_the_package_is_enough_whichever_name_comes_first():
     ("values", "expected"),
     [
         ({THREADS: "3"}, ["3", "5", "0"]),
-        ({"OMP_NUM_THREADS": "3"}, [None, "5", "0"]),  # MKL takes it where its own is not set
-        ({"OMP_NUM_THREADS": "1"}, [None, "5", "0"]),
+        ({"OMP_NUM_THREADS": "3"}, ["3", "5", "0"]),
+        ({"OMP_NUM_THREADS": "1"}, ["1", "5", "0"]),
         ({KERNELS: "4", VIEWS: "1"}, ["8", "4", "1"]),
         ({PREPARE: "0"}, [None, None, None]),
     ],
@@ -84,7 +84,12 @@ def test_a_command_can_still_leave_the_math_library_alone():
     assert said(DEFAULT, **{PREPARE: "0"}) == [["8", None, "0"]]
 
 
-START = "import ofa_bert\n{before}subprocess.run([sys.executable, '-c', sys.argv[1]], check=True)\n"
+START = """
+from ofa_bert import runtime
+{before}
+child = [sys.executable, "-c", sys.argv[1]]
+subprocess.run(child, check=True, env=runtime.user_environment())
+"""
 TWO_CORES = MACHINE.replace("range(8)", "range(2)")
 
 
@@ -94,13 +99,18 @@ TWO_CORES = MACHINE.replace("range(8)", "range(2)")
         ("", f"import ofa_bert\n{SAY}", ["2", "5", "0"]),
         ("", DEFAULT, ["2", None, "0"]),
         # paddle's import, and a user who wants something else of the child.
-        ("os.environ['OMP_NUM_THREADS'] = '1'\n", DEFAULT, ["2", None, "0"]),
-        ("os.environ['OMP_NUM_THREADS'] = '4'\n", DEFAULT, [None, None, "0"]),
-        (f"os.environ['{KERNELS}'] = '4'\n", DEFAULT, ["2", "4", "0"]),
+        ("os.environ['OMP_NUM_THREADS'] = '1'", DEFAULT, ["2", None, "0"]),
+        ("os.environ['OMP_NUM_THREADS'] = '4'", DEFAULT, ["4", None, "0"]),
+        (f"os.environ['{KERNELS}'] = '4'", DEFAULT, ["2", "4", "0"]),
     ],
 )
-def test_a_child_process_does_not_take_ours_for_the_users(before, child, expected):
+def test_a_child_of_ours_chooses_for_itself(before, child, expected):
     assert said(START.format(before=before), TWO_CORES + child) == [expected]
+
+
+def test_a_child_of_ours_gets_the_users_one_thread():
+    child = f"{TWO_CORES}import ofa_bert\n{SAY}"
+    assert said(START.format(before=""), child, OMP_NUM_THREADS="1") == [["1", "5", "0"]]
 
 
 def test_paddle_takes_what_is_set_when_it_comes_second():
@@ -140,8 +150,8 @@ def test_nothing_is_told_where_nothing_is_lost(code, values):
     ("values", "threads"),
     [
         ({}, "2"),  # eight cores for four processes
-        ({"OMP_NUM_THREADS": "1"}, None),
-        ({"OMP_NUM_THREADS": "3"}, None),
+        ({"OMP_NUM_THREADS": "1"}, "2"),  # as the launcher sets it
+        ({"OMP_NUM_THREADS": "3"}, "3"),
         ({THREADS: "5"}, "5"),
     ],
 )

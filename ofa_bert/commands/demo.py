@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import ofa_bert as ofa
+from ofa_bert import runtime
 from ofa_bert.arguments import parse_args, resolved
 from ofa_bert.checkpoint.files import read_json, reason, write_json
 from ofa_bert.command import set_up_logging
@@ -88,8 +89,7 @@ def main(argv: Sequence[str]) -> int:
 def demo(config: DemoConfig) -> None:
     """Make data and an untrained model, call the three commands on them, and use the result."""
     run_start = time.perf_counter()
-    # Taken before paddle is imported here, which sets variables that are not the user's.
-    environment = dict(os.environ)
+    environment = runtime.user_environment()  # each command chooses for itself
     commands = demo_commands(config)
     folder = Path(config.output_dir)
     prepare_folder(folder, config)
