@@ -29,7 +29,7 @@ class SearchSpace:
     blocks: dict[str, Block]
     """Every ``Block`` that is not fixed."""
     choices: dict[str, Candidates]
-    """Choices of those that have any."""
+    """Choices of those that have any; of those tied, the same widths."""
     depths: tuple[Any, ...] = ()
     """Choices of the network's ``depth`` argument, ascending; empty: none."""
     groups: tuple[frozenset[str], ...] = ()
@@ -62,8 +62,8 @@ class SearchSpace:
     def complete(self, config: Mapping[str, Any]) -> Config:
         """Check a configuration, and give it with a value for every choice of every layer.
 
-        A width that is not given is that of a layer it is tied to, else the full one; a kernel that
-        is not given is the largest, and a depth likewise.
+        A width that is not given is that of a layer it is tied to, else the largest of its choices,
+        as a kernel and a depth are; a layer that is fixed or skipped is whole.
 
         Raises:
             InputError: if a layer, key or value is not of this space, or tied layers differ.
