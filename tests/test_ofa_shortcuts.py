@@ -258,6 +258,32 @@ def test_choices_by_hand_of_one_of_two_layers_that_are_joined(narrowed):
     assert count_params(ofa.export({})) == parameters(4, 8)
 
 
+class DepthwiseFirst(nn.Layer):
+    """A depthwise convolution made before the one that feeds it."""
+
+    def __init__(self):
+        super().__init__()
+        self.depthwise = nn.Conv2D(8, 8, 3, padding=1, groups=8)
+        self.feeds = nn.Conv2D(3, 8, 1)
+        self.out = nn.Conv2D(8, 2, 1)
+
+    def forward(self, x):
+        return self.out(self.depthwise(self.feeds(x)))
+
+
+def test_a_depthwise_layer_made_first_leaves_the_choice_to_what_feeds_it():
+    space = supernet(kernel_size=(3, 5), expand_ratio=[0.25, 0.5, 1.0])
+    ofa = OFA(Convert(space).convert(DepthwiseFirst()))
+    ofa.trace(IMAGES)
+    assert ofa.ofa_layers == {
+        "depthwise": {"kernel_size": [3, 5]},
+        "feeds": {"expand_ratio": [0.25, 0.5, 1.0]},
+    }
+    smallest = ofa.sample_config("smallest")
+    small = ofa.export(smallest, [1, 3, 8, 8], ["float32"])
+    assert small.depthwise.weight.shape == [2, 1, 3, 3]  # a quarter of 8
+
+
 def test_ties_by_hand_are_not_traced():
     ofa = OFA(
         Convert(supernet(expand_ratio=[0.5, 1.0])).convert(Exits()),

@@ -44,7 +44,7 @@ class SearchSpace:
     def free(self) -> dict[str, Any]:
         """Give the choices that are made independently of each other; a fresh copy.
 
-        Of layers of one width the first has the choice.
+        Of layers of one width the first that has a width of its own has the choice.
         """
         free: dict[str, Any] = {}
         for name, candidates in self.choices.items():
@@ -115,12 +115,13 @@ class SearchSpace:
         return self._largest(name, key) if whole else self.choices[name][key][-1]
 
     def _leads(self, name: str) -> bool:
-        """Tell whether a layer chooses its width: for itself, or as the first of its group."""
+        """Tell whether a layer chooses its width: for itself, or as the first such of its group."""
         if name in self.fixed:
             return False
         for group in self.groups:
             if name in group:
-                return name == next(other for other in self.choices if other in group)
+                wide = (n for n, own in self.choices.items() if n in group and width_key(own))
+                return name == next(wide, None)
         return True
 
     def _agree(self, group: frozenset[str], given: Config, full: Config) -> None:

@@ -140,7 +140,7 @@ class OFA(nn.Layer):
 
     @property
     def ofa_layers(self) -> dict[str, Any]:
-        """Choices by layer name; of layers of one width the first has it. A copy."""
+        """Choices by layer name; of layers of one width, the first that has its own. A copy."""
         return self._space.free()
 
     @property
