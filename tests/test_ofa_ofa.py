@@ -85,6 +85,16 @@ def test_depth_is_handed_to_the_network():
     assert ofa.ofa_layers["depth"] == [1, 2, 3]
 
 
+def test_a_depth_may_be_numpys():
+    ofa = OFA(chain(), RunConfig(elastic_depth=[np.int64(3), np.int64(1)]))
+    ofa.set_net_config({"depth": np.int64(1)})
+    expected = by_hand(ofa.model, X.numpy(), [6, 6], depth=1)
+    np.testing.assert_allclose(ofa(X).numpy(), expected, atol=1e-6)
+    ofa.set_net_config({})
+    assert ofa.get_current_config["depth"] == 3
+    assert [type(depth) for depth in ofa.ofa_layers["depth"]] == [int, int]
+
+
 def test_names_of_the_original_layers_do_as_well():
     ofa = OFA(chain())
     keys = list(ofa.layers)
@@ -161,6 +171,8 @@ def test_no_configuration_aliases_another():
         ({"first": 0.5}, r"first must have a dict such as \{'expand_ratio': 0.5\}; got 0.5"),
         ({"last": {"expand_ratio": 0.5}}, "layer last has no 'expand_ratio'"),
         ({"depth": 4}, r"depth must be one of \[1, 2\]; got 4"),
+        ({"depth": 1.0}, r"depth must be one of \[1, 2\]; got 1.0"),
+        ({"depth": True}, r"depth must be one of \[1, 2\]; got True"),
         (["first"], "a configuration must be a dict of layers"),
         ({0: {}}, "no elastic layer 0; known: depth, first"),
     ],

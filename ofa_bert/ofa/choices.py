@@ -166,19 +166,21 @@ class SearchSpace:
                 f"{name} must have a dict such as {{'expand_ratio': 0.5}}; got {sizes!r}",
             )
             checked[name] = {
-                key: self._checked_size(name, key, _plain(size))
+                key: self._checked_size(name, key, plain_number(size))
                 for key, size in sizes.items()
                 if size is not None
             }
         return {name: sizes for name, sizes in checked.items() if sizes != {}}
 
     def _checked_depth(self, depth: Any) -> Any:
-        depth = _plain(depth)
+        depth = plain_number(depth)
         require(
             bool(self.depths),
             "this network's depth is not elastic; give RunConfig elastic_depth, e.g. [2, 3, 4]",
         )
-        require(depth in self.depths, f"depth must be one of {list(self.depths)}; got {depth}")
+        # 1.0 and True equal 1, but whoever types them means the whole depth.
+        known = any(own == depth and type(own) is type(depth) for own in self.depths)
+        require(known, f"depth must be one of {list(self.depths)}; got {depth}")
         return depth
 
     def _checked_size(self, name: str, key: str, size: Any) -> Any:
@@ -232,6 +234,6 @@ def _two_that_differ(chosen: Mapping[str, Any]) -> list[tuple[str, Any]]:
     return [first, next(item for item in chosen.items() if item[1] != first[1])]
 
 
-def _plain(value: Any) -> Any:
+def plain_number(value: Any) -> Any:
     """Turn numpy's numbers into Python's."""
     return value.item() if hasattr(value, "item") else value

@@ -12,7 +12,7 @@ from paddle import nn
 
 from ofa_bert.config import require
 from ofa_bert.errors import InputError, nearest
-from ofa_bert.ofa.choices import SearchSpace, follows_input, width_key
+from ofa_bert.ofa.choices import SearchSpace, follows_input, plain_number, width_key
 from ofa_bert.ofa.layers_base import Block
 from ofa_bert.ofa.super_attention import SuperMultiHeadAttention
 from ofa_bert.ofa.widths import Candidates
@@ -52,7 +52,7 @@ def space_of(
     space = SearchSpace(
         blocks=blocks,
         choices=choices,
-        depths=tuple(sorted(set(depths or ()))),
+        depths=tuple(sorted({plain_number(depth) for depth in depths or ()})),
         skipped=frozenset(skipped),
         names_by_key={block.key: name for name, block in blocks.items()},
     )
