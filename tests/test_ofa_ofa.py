@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -566,6 +567,44 @@ def test_one_batch_is_asked_once():
     assert len(calls) == 4
     expected = by_hand(teacher, X.numpy() * 2, [6] * 4)
     np.testing.assert_allclose(answer.numpy(), expected, atol=1e-6)
+
+
+class Arrays(Chain):
+    """Takes an array, or an object that holds one."""
+
+    def forward(self, x, depth=None):
+        return super().forward(paddle.to_tensor(getattr(x, "pixels", x)), depth)
+
+
+def asked_with_arrays():
+    """Give an OFA that runs at full size, its teacher, and what counts the teacher's answers."""
+    teacher, calls = randomised(Arrays()), []
+    teacher.register_forward_post_hook(lambda *_: calls.append(1))
+    ofa = OFA(chain(Arrays), UNTIED, DistillConfig(teacher_model=teacher))
+    ofa.set_net_config({})
+    return ofa, teacher, calls
+
+
+def test_arrays_are_batches_too():
+    ofa, teacher, calls = asked_with_arrays()
+    batch = draw(3, 4)
+    ofa(batch)
+    ofa(batch.copy())
+    assert len(calls) == 1
+    batch *= 2  # a buffer that is filled again
+    _, answer = ofa(batch)
+    assert len(calls) == 2
+    np.testing.assert_allclose(answer.numpy(), by_hand(teacher, batch, [6] * 4), atol=1e-6)
+
+
+def test_a_batch_in_an_object_of_ones_own_is_asked_each_time():
+    ofa, teacher, calls = asked_with_arrays()
+    batch = SimpleNamespace(pixels=draw(3, 4))
+    ofa(batch)
+    batch.pixels = draw(3, 4, seed=1)
+    _, answer = ofa(batch)
+    assert len(calls) == 2
+    np.testing.assert_allclose(answer.numpy(), by_hand(teacher, batch.pixels, [6] * 4), atol=1e-6)
 
 
 def test_an_answer_that_was_written_into_is_asked_for_again():
