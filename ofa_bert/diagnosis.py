@@ -79,7 +79,7 @@ def diagnose() -> list[Finding]:
         check_folder("output", Path.cwd()),
         check_folder("cache", cache_directory()),
         check_folder("temporary", Path(tempfile.gettempdir())),
-        check_memory(runtime.memory_bytes(), available_bytes()),
+        check_memory(runtime.memory_bytes(), runtime.available_bytes()),
     ]
 
 
@@ -205,16 +205,6 @@ def check_memory(total: int, available: int) -> Finding:
     said = f"{available / 1e9:.1f} of {total / 1e9:.1f} GB free"
     remedy = "end other programs, or lower --batch_size and --max_seq_length"
     return Finding("memory", said, None if available / 1e9 >= SMALLEST_MEMORY_GB else remedy)
-
-
-def available_bytes() -> int:
-    """Give the memory that programs can still have, in bytes; the whole where it is not told."""
-    try:
-        text = Path("/proc/meminfo").read_text()
-    except OSError:
-        return runtime.memory_bytes()
-    found = re.search(r"^MemAvailable: +(\d+) kB", text, re.MULTILINE)
-    return int(found[1]) * 1024 if found else runtime.memory_bytes()
 
 
 def remedy_for(error: str) -> str:

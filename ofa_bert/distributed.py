@@ -43,6 +43,11 @@ def launched_ranks() -> Ranks:
     )
 
 
+def launched_here() -> int:
+    """Read how many processes ``paddle.distributed.launch`` started on this machine."""
+    return int(os.environ.get("PADDLE_LOCAL_SIZE", "1"))
+
+
 def launched_device(device: str | None, n_gpu: int | None) -> str:
     """Give the device that ``paddle.distributed.launch`` meant for this process.
 

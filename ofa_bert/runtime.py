@@ -6,6 +6,7 @@ import ctypes
 import logging
 import os
 import platform
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -52,6 +53,16 @@ def usable_cores() -> int:
 def memory_bytes() -> int:
     """Give the size of this machine's memory, in bytes."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def available_bytes() -> int:
+    """Give the memory that programs can still have, in bytes; the whole where it is not told."""
+    try:
+        text = Path("/proc/meminfo").read_text()
+    except OSError:
+        return memory_bytes()
+    found = re.search(r"^MemAvailable: +(\d+) kB", text, re.MULTILINE)
+    return int(found[1]) * 1024 if found else memory_bytes()
 
 
 def processor_name() -> str:

@@ -18,7 +18,7 @@ from ofa_bert.config import ObjectiveConfig, OutputConfig, TrainConfig  # noqa: 
 from ofa_bert.distill.objective import DistillObjective  # noqa: E402
 from ofa_bert.distill.student import width_student  # noqa: E402
 from ofa_bert.distill.teacher import ModelTeacher  # noqa: E402
-from ofa_bert.distributed import Ranks, join, launched_ranks  # noqa: E402
+from ofa_bert.distributed import Ranks, join, launched_here, launched_ranks  # noqa: E402
 from ofa_bert.evaluate import evaluate_subnets, predict_logits  # noqa: E402
 from ofa_bert.run_folder import open_run_folder  # noqa: E402
 from ofa_bert.subnet import resolve_widths  # noqa: E402
@@ -78,6 +78,7 @@ def work(folder: Path, ranks: Ranks) -> None:
         **model_arrays(student.model),
         logits=logits,
         best=[best.step, best.mean_score],
+        processes_here=launched_here(),
     )
 
 
