@@ -63,7 +63,8 @@ def compress(configs: Sequence[Any], ranks: Ranks) -> None:
         importance = ofa.score_importance(model, ofa.evaluation_batches(rows, training.batch_size))
         supernet = ofa.make_supernet(model, importance, widths.width_mult_list)
         logger.info("importance from %d rows; widths:\n%s", len(rows), ofa.format_widths(supernet))
-        logger.info("schedule: %s", ofa.format_schedule(supernet, widths.schedule))
+        cost = ofa.format_schedule(supernet, widths.schedule, objective.teacher_cache)
+        logger.info("schedule: %s", cost)
 
         # On every batch the teacher answers once, and every width learns to answer the same.
         student = ofa.width_student(supernet.model, supernet.widths, widths.schedule, training.seed)

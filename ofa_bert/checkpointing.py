@@ -63,6 +63,12 @@ class Checkpoints:
             return "nothing is saved"
         return "all is saved; type the same command with --resume to continue"
 
+    @property
+    def what_is_kept(self) -> str:
+        """Say to someone whose run cannot go on what there is of it."""
+        steps = self._steps()
+        return f"checkpoint {steps[-1][1].name} is kept" if steps else "no checkpoint was saved"
+
     def save(self, step: int, best: Best, trained: Trained) -> None:
         """Save everything that step ``step + 1`` needs; then remove what is no longer kept.
 

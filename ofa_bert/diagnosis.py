@@ -12,14 +12,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ofa_bert import __version__, runtime
 from ofa_bert.places import cache_directory
 from ofa_bert.safe_text import one_line
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 IMPORT_SECONDS = 300
 SMALLEST_DISK_GB, SMALLEST_MEMORY_GB = 2.0, 2.0
@@ -29,7 +33,7 @@ EXTRAS = {
     "slim": ("paddleslim",),
     "onnx": ("paddle2onnx", "onnxruntime"),
 }
-"""Modules of each extra, imported one after the other."""
+"""Modules of each extra, imported one after the other; the first is of its own package."""
 PACKAGE_OF = {"paddlenlp.transformers": "paddlenlp"}
 TRY_PADDLE = (
     "import paddle; a = paddle.ones([64, 64]); assert (a @ a).sum().item() == 64**3; "
@@ -79,29 +83,37 @@ def diagnose() -> list[Finding]:
         check_folder("output", Path.cwd()),
         check_folder("cache", cache_directory()),
         check_folder("temporary", Path(tempfile.gettempdir())),
-        check_memory(runtime.memory_bytes(), available_bytes()),
+        check_memory(runtime.memory_bytes(), runtime.available_bytes()),
     ]
 
 
 def check_versions() -> list[Finding]:
-    """Compare what is installed with what the package's own metadata asks for."""
+    """Compare what is installed with what the package's own metadata asks for.
+
+    What an extra asks for counts where the extra's own package is installed: the others may be
+    there for other reasons.
+    """
     from packaging.requirements import Requirement
 
     try:
         asked = [Requirement(line) for line in metadata.requires("ofa_bert") or ()]
     except metadata.PackageNotFoundError:
         asked = []
+    extras = [extra for extra in EXTRAS if _installed(_own_package(extra))]
     findings = [Finding("ofa_bert", f"{__version__} on Python {sys.version.split()[0]}")]
     for requirement in asked:
         version = _installed(requirement.name)
-        extra = requirement.marker is not None and "extra" in str(requirement.marker)
-        if requirement.name.startswith("paddlepaddle") or (extra and version is None):
-            continue  # check_paddle and check_extra tell of these
+        always = _asked_by(requirement, [""])
+        missing = version is None and not always  # check_extra tells of it, check_paddle of paddle
+        if missing or requirement.name.startswith("paddlepaddle"):
+            continue
+        if not always and not _asked_by(requirement, extras):
+            continue
         if version is None or not requirement.specifier.contains(version, prereleases=True):
             wanted = f"{requirement.name}{requirement.specifier}"
             remedy = f"pip install '{wanted}'"
             findings.append(Finding(requirement.name, version or "not installed", remedy))
-        elif not extra:
+        elif always:
             findings.append(Finding(requirement.name, version))
     return findings
 
@@ -171,7 +183,7 @@ def check_extra(extra: str, importer: Callable[[str], str | None] | None = None)
     """
     modules = EXTRAS[extra]
     versions = {module: _installed(PACKAGE_OF.get(module, module)) for module in modules}
-    if not any(versions.values()):
+    if versions[modules[0]] is None:
         return Finding(f"extra [{extra}]", "not installed")
     for module, version in versions.items():
         package = PACKAGE_OF.get(module, module)
@@ -207,16 +219,6 @@ def check_memory(total: int, available: int) -> Finding:
     return Finding("memory", said, None if available / 1e9 >= SMALLEST_MEMORY_GB else remedy)
 
 
-def available_bytes() -> int:
-    """Give the memory that programs can still have, in bytes; the whole where it is not told."""
-    try:
-        text = Path("/proc/meminfo").read_text()
-    except OSError:
-        return runtime.memory_bytes()
-    found = re.search(r"^MemAvailable: +(\d+) kB", text, re.MULTILINE)
-    return int(found[1]) * 1024 if found else runtime.memory_bytes()
-
-
 def remedy_for(error: str) -> str:
     """Recognise a known conflict by what it says; the lock where it is none of them."""
     for symptom, remedy in SYMPTOMS.items():
@@ -249,6 +251,17 @@ def _try(code: str) -> tuple[str | None, str]:
     # Paddle writes its own report after the last line of the traceback.
     errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
     return one_line((errors or lines)[-1], 300), ""
+
+
+def _asked_by(requirement: Requirement, extras: Iterable[str]) -> bool:
+    """Tell whether one of these extras asks for it; ``""`` is the package without any."""
+    marker = requirement.marker
+    return marker is None or any(marker.evaluate({"extra": extra}) for extra in extras)
+
+
+def _own_package(extra: str) -> str:
+    module = EXTRAS[extra][0]
+    return PACKAGE_OF.get(module, module)
 
 
 def _installed(package: str) -> str | None:

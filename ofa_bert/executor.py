@@ -34,7 +34,7 @@ class Way:
     """Whether buffers are kept for the next call.
 
     Otherwise paddle hands each of them to another thread to be freed as soon as it has been read.
-    For a short text that takes a quarter of the time; for a large batch it saves most memory.
+    For a short text that takes a quarter of the CPU time; for a large batch it saves most memory.
     """
 
 

@@ -44,12 +44,19 @@ def format_widths(supernet: Supernet) -> str:
     return markdown_table(header, rows)
 
 
-def format_schedule(supernet: Supernet, schedule: str) -> str:
-    """Say what a schedule trains, and its expected share of the matrix products of ``all``."""
+def format_schedule(supernet: Supernet, schedule: str, teacher_cache: str = "none") -> str:
+    """Say what a schedule trains, and its expected share of the matrix products of ``all``.
+
+    Args:
+        supernet: the teacher is of its full size.
+        schedule: as in ``schedule.chosen``.
+        teacher_cache: as in ``make_teacher``; answers that are kept cost a step nothing.
+    """
     config = supernet.model.config
     length = config.max_seq_length or config.max_position_embeddings
     macs = [count_macs(config, subnet, length) for subnet in supernet.widths.values()]
-    return f"{schedule}, {cost_share(schedule, macs):.2f} of the matrix products of all widths"
+    share = cost_share(schedule, macs, macs[0] if teacher_cache == "none" else 0)
+    return f"{schedule}, {share:.2f} of the matrix products of all widths"
 
 
 def report_widths(

@@ -7,6 +7,7 @@ import functools
 import logging
 import os
 import platform
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -76,8 +77,7 @@ def _threads() -> str:
     paddle's import sets that variable to 1 where nobody did, and so does its launcher in what it
     starts: there 1 says nothing.
     """
-    count = os.environ.get("PADDLE_LOCAL_SIZE", "")
-    processes = int(count) if count.isdigit() and int(count) > 0 else 1
+    processes = processes_here()
     asked = os.environ.get("OMP_NUM_THREADS")
     if asked and not (asked == "1" and (processes > 1 or PADDLE_CAME_FIRST)):
         return asked
@@ -98,6 +98,12 @@ def _warn_that_paddle_came_first() -> None:
         )
 
 
+def processes_here() -> int:
+    """Read how many processes paddle's launcher started on this machine; 1 without it."""
+    count = os.environ.get("PADDLE_LOCAL_SIZE", "")
+    return int(count) if count.isdigit() and int(count) > 0 else 1
+
+
 def usable_cores() -> int:
     """Count the processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -106,6 +112,16 @@ def usable_cores() -> int:
 def memory_bytes() -> int:
     """Give the size of this machine's memory, in bytes."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def available_bytes() -> int:
+    """Give the memory that programs can still have, in bytes; the whole where it is not told."""
+    try:
+        text = Path("/proc/meminfo").read_text()
+    except OSError:
+        return memory_bytes()
+    found = re.search(r"^MemAvailable: +(\d+) kB", text, re.MULTILINE)
+    return int(found[1]) * 1024 if found else memory_bytes()
 
 
 def processor_name() -> str:

@@ -114,7 +114,7 @@ def train(
             optimizer.set_lr(learning_rate(step - 1, plan, config.learning_rate))
             with memory_told(micro_batches, f"taking step {step}", SMALLER_BATCHES):
                 terms = train_step(parts, micro_batches, optimizer, config, step, ranks)
-            _check_finite(terms, step, micro_batches)
+            _check_finite(terms, step, micro_batches, checkpoints)
             tokens = micro_batches[0].step_tokens if micro_batches else 0
             metrics_log.add(terms, tokens, time.perf_counter() - step_start)
             bar.update()
@@ -210,15 +210,17 @@ def _seed_of(seed: int, step: int, rank: int) -> int:
     return (seed * 1_000_003 + step * 1_009 + rank) % (2**31)
 
 
-def _check_finite(terms: Terms, step: int, micro_batches: list[Batch]) -> None:
+def _check_finite(
+    terms: Terms, step: int, micro_batches: list[Batch], checkpoints: Checkpoints
+) -> None:
     for name, values in terms.items():
         for term, value in values.items():
             if not math.isfinite(value):
                 rows = [int(i) for batch in micro_batches for i in batch.indices]
                 raise InputError(
                     f"loss {term} of {name} is {value} at step {step} (training rows "
-                    f"{rows[:8]}{'...' if len(rows) > 8 else ''}); the last checkpoint is kept: "
-                    "lower --learning_rate or add --warmup_steps"
+                    f"{rows[:8]}{'...' if len(rows) > 8 else ''}); "
+                    f"{checkpoints.what_is_kept}; lower --learning_rate or add --warmup_steps"
                 )
 
 

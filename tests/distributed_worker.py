@@ -78,6 +78,7 @@ def work(folder: Path, ranks: Ranks) -> None:
         **model_arrays(student.model),
         logits=logits,
         best=[best.step, best.mean_score],
+        processes_here=runtime.processes_here(),
     )
 
 

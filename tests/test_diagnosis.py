@@ -82,6 +82,9 @@ def test_an_extra_that_cannot_be_imported_says_what_to_do(monkeypatch):
         "onnxruntime is not installed",
         "pip install 'ofa_bert[onnx]'",
     )
+    installed(monkeypatch, {"datasets": "5.0", "onnxruntime": "1.18"})
+    for extra in ("paddlenlp", "onnx"):
+        assert check_extra(extra) == Finding(f"extra [{extra}]", "not installed")
 
 
 @pytest.mark.parametrize(
@@ -133,6 +136,26 @@ def test_a_version_that_is_too_old_is_named(monkeypatch):
     assert found["numpy"].remedy == "pip install 'numpy>=1.26'"
     assert found["tqdm"].remedy is None
     assert found["scipy"].found == "not installed"
+
+
+def problems(monkeypatch, **versions):
+    """Name what is wrong where this is installed, and all that the package itself asks for."""
+    own = {"paddlepaddle": "3.3.1", "numpy": "1.26.4", "tokenizers": "0.21", "safetensors": "0.5"}
+    own |= {"pyyaml": "6.0", "tqdm": "4.67", "scikit-learn": "1.5", "scipy": "1.13"}
+    installed(monkeypatch, own | {name.replace("_", "-"): v for name, v in versions.items()})
+    return {finding.name: finding.remedy for finding in check_versions() if finding.remedy}
+
+
+def test_what_is_installed_for_another_reason_is_no_problem(monkeypatch):
+    assert problems(monkeypatch, pytest="8.0", ruff="0.1", setuptools="90", pyarrow="30") == {}
+    assert problems(monkeypatch, onnxruntime="1.0", datasets="5.0", aistudio_sdk="0.4") == {}
+    with_extra = problems(monkeypatch, paddlenlp="3.0.0b4", pyarrow="30", setuptools="90")
+    assert with_extra == {"pyarrow": "pip install 'pyarrow<26'"}
+    with_two = problems(monkeypatch, paddleslim="2.5.0", setuptools="90", paddle2onnx="2.1")
+    assert with_two == {
+        "paddleslim": "pip install 'paddleslim==2.6.0'",
+        "setuptools": "pip install 'setuptools<81'",
+    }
 
 
 def test_the_report_and_its_code(monkeypatch, capsys):

@@ -37,7 +37,7 @@ from paddle.distributed.launch.context import args_envs  # isort: skip
 from paddle.distributed.launch.context.device import Device  # isort: skip
 
 ROOT = Path(__file__).parent.parent
-RESULTS = ("logits", "best")
+RESULTS = ("logits", "best", "processes_here")
 
 
 @pytest.fixture(scope="module")
@@ -137,11 +137,19 @@ def test_terms_of_two_processes_add_up(monkeypatch):
 def test_the_launcher_says_which_process_this_is(monkeypatch):
     monkeypatch.delenv("PADDLE_TRAINER_ID", raising=False)
     monkeypatch.delenv("PADDLE_TRAINERS_NUM", raising=False)
+    monkeypatch.delenv("PADDLE_LOCAL_SIZE", raising=False)
     assert launched_ranks() == ALONE
+    assert runtime.processes_here() == 1
     monkeypatch.setenv("PADDLE_TRAINER_ID", "2")
     monkeypatch.setenv("PADDLE_TRAINERS_NUM", "3")
     assert launched_ranks() == Ranks(rank=2, size=3)
     assert not launched_ranks().is_main
+    monkeypatch.setenv("PADDLE_LOCAL_SIZE", "2")  # the third is on another machine
+    assert runtime.processes_here() == 2
+
+
+def test_the_launcher_says_how_many_processes_are_on_this_machine(folders):
+    assert [noted(folders[1], rank)["processes_here"] for rank in (0, 1)] == [2, 2]
 
 
 @pytest.fixture

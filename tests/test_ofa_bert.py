@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ofa_bert.errors import InputError
-from ofa_bert.ofa import OFA, Convert, DistillConfig, compat, supernet, utils
+from ofa_bert.ofa import OFA, Convert, DistillConfig, RunConfig, compat, supernet, utils
 from ofa_bert.ofa.active import running
 from ofa_bert.ofa.utils import nlp_utils
 from tests.oracles import bert, gelu, softmax
@@ -147,6 +147,32 @@ def test_widths_in_channels_and_a_feed_forward_of_ones_own():
     model = Convert(supernet(channel=[(5, 10), (2, 4), (2,)])).convert(Own())
     config = utils.dynabert_config(OFA(model), 0.5)
     assert config == {"enter": {"channel": 5}, "leave": {"channel": 4}}
+
+
+class Shallower(Encoder):
+    """An encoder of whose layers the first ``depth`` run."""
+
+    def forward(self, input_ids, depth=None):
+        x = self.before(self.embed(input_ids))
+        for layer in self.encoder.layers[:depth]:
+            x = layer(x)
+        return self.classifier(paddle.tanh(self.pooler(x[:, 0])))
+
+
+def test_a_configuration_without_a_depth_is_of_the_deepest():
+    model = Shallower()
+    randomise(model)
+    ofa = OFA(converted(model), RunConfig(elastic_depth=[1, 2]))
+    ofa.eval()
+    ids, *_ = BATCHES[0]
+    ofa.set_net_config(utils.dynabert_config(ofa, 0.5))
+    assert ofa.get_current_config["depth"] == 2
+    expected = encoder_forward(ofa.model, ids.numpy(), 2, 12)
+    np.testing.assert_allclose(ofa(ids).numpy(), expected, atol=1e-5)
+    assert utils.dynabert_config(ofa, 0.5, depth_mult=1)["depth"] == 1
+    with pytest.raises(InputError, match=r"depth must be one of \[1, 2\]; got 1\.0"):
+        ofa.set_net_config(utils.dynabert_config(ofa, 0.5, depth_mult=1.0))
+    assert "depth" not in utils.dynabert_config(OFA(ofa.model), 0.5)
 
 
 def test_a_wrong_width():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -85,6 +86,16 @@ def test_depth_is_handed_to_the_network():
     assert ofa.ofa_layers["depth"] == [1, 2, 3]
 
 
+def test_a_depth_may_be_numpys():
+    ofa = OFA(chain(), RunConfig(elastic_depth=[np.int64(3), np.int64(1)]))
+    ofa.set_net_config({"depth": np.int64(1)})
+    expected = by_hand(ofa.model, X.numpy(), [6, 6], depth=1)
+    np.testing.assert_allclose(ofa(X).numpy(), expected, atol=1e-6)
+    ofa.set_net_config({})
+    assert ofa.get_current_config["depth"] == 3
+    assert [type(depth) for depth in ofa.ofa_layers["depth"]] == [int, int]
+
+
 def test_names_of_the_original_layers_do_as_well():
     ofa = OFA(chain())
     keys = list(ofa.layers)
@@ -161,6 +172,8 @@ def test_no_configuration_aliases_another():
         ({"first": 0.5}, r"first must have a dict such as \{'expand_ratio': 0.5\}; got 0.5"),
         ({"last": {"expand_ratio": 0.5}}, "layer last has no 'expand_ratio'"),
         ({"depth": 4}, r"depth must be one of \[1, 2\]; got 4"),
+        ({"depth": 1.0}, r"depth must be one of \[1, 2\]; got 1.0"),
+        ({"depth": True}, r"depth must be one of \[1, 2\]; got True"),
         (["first"], "a configuration must be a dict of layers"),
         ({0: {}}, "no elastic layer 0; known: depth, first"),
     ],
@@ -202,6 +215,53 @@ def test_layers_of_one_width_choose_together():
     assert [config[name]["expand_ratio"] for name in CONFIG] == [0.5, 0.5, 1.0, 0.5]
     with pytest.raises(InputError, match=r"first and middle.2 must have one width, .* 0.5 and 1.0"):
         ofa.set_net_config({"first": {"expand_ratio": 0.5}, "middle.2": {"expand_ratio": 1.0}})
+
+
+@pytest.mark.parametrize("narrowed", ["first", "middle.2"])
+def test_layers_of_one_width_have_the_choices_that_all_of_them_have(narrowed):
+    run = RunConfig(
+        same_search_space=[["first", "middle.2"]],
+        ofa_layers={narrowed: {"expand_ratio": [0.25, 0.5]}},
+    )
+    ofa = OFA(chain(expand_ratio=[0.25, 0.5, 1.0]), run)
+    assert ofa.ofa_layers["first"] == {"expand_ratio": [0.25, 0.5]}
+    for config in (ofa.get_current_config, ofa.sample_config("largest")):
+        ratios = [config[name]["expand_ratio"] for name in CONFIG]
+        assert ratios == [0.5, 1.0, 1.0, 0.5]
+    assert ofa.sample_config("smallest")["middle.2"] == {"expand_ratio": 0.25}
+    ofa.eval()
+    expected = by_hand(ofa.model, X.numpy(), [3, 6, 6, 3])
+    np.testing.assert_allclose(ofa(X).numpy(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        (
+            {"first": [0.25, 0.5], "middle.0": [1.0]},
+            r"first and middle.0 must have one width, .*; first may have expand_ratio "
+            r"\[0.25, 0.5\], middle.0 expand_ratio \[1.0\]; give both the same in ofa_layers",
+        ),
+        # Each two of them have one in common.
+        (
+            {"first": [0.25, 0.5], "middle.0": [0.5, 1.0], "middle.1": [0.25, 1.0]},
+            r"first and middle.1 must .*; first may have expand_ratio \[0.5\], middle.1 "
+            r"expand_ratio \[0.25, 1.0\]; ",
+        ),
+    ],
+)
+def test_layers_of_one_width_must_have_one_in_common(choices, message):
+    settings = {
+        "same_search_space": [list(choices)],
+        "ofa_layers": {name: {"expand_ratio": ratios} for name, ratios in choices.items()},
+    }
+    model = chain(expand_ratio=[0.25, 0.5, 1.0])
+    with pytest.raises(InputError, match=message) as caught:
+        OFA(model, RunConfig(**settings))
+    assert "\n" not in str(caught.value)
+    # Where one of them keeps its full width, all do, whatever the choices.
+    ofa = OFA(model, RunConfig(**settings, skip_layers=["first"]))
+    assert {ofa.get_current_config[name]["expand_ratio"] for name in choices} == {1.0}
 
 
 def test_a_skipped_layer_keeps_its_group():
@@ -507,6 +567,44 @@ def test_one_batch_is_asked_once():
     assert len(calls) == 4
     expected = by_hand(teacher, X.numpy() * 2, [6] * 4)
     np.testing.assert_allclose(answer.numpy(), expected, atol=1e-6)
+
+
+class Arrays(Chain):
+    """Takes an array, or an object that holds one."""
+
+    def forward(self, x, depth=None):
+        return super().forward(paddle.to_tensor(getattr(x, "pixels", x)), depth)
+
+
+def asked_with_arrays():
+    """Give an OFA that runs at full size, its teacher, and what counts the teacher's answers."""
+    teacher, calls = randomised(Arrays()), []
+    teacher.register_forward_post_hook(lambda *_: calls.append(1))
+    ofa = OFA(chain(Arrays), UNTIED, DistillConfig(teacher_model=teacher))
+    ofa.set_net_config({})
+    return ofa, teacher, calls
+
+
+def test_arrays_are_batches_too():
+    ofa, teacher, calls = asked_with_arrays()
+    batch = draw(3, 4)
+    ofa(batch)
+    ofa(batch.copy())
+    assert len(calls) == 1
+    batch *= 2  # a buffer that is filled again
+    _, answer = ofa(batch)
+    assert len(calls) == 2
+    np.testing.assert_allclose(answer.numpy(), by_hand(teacher, batch, [6] * 4), atol=1e-6)
+
+
+def test_a_batch_in_an_object_of_ones_own_is_asked_each_time():
+    ofa, teacher, calls = asked_with_arrays()
+    batch = SimpleNamespace(pixels=draw(3, 4))
+    ofa(batch)
+    batch.pixels = draw(3, 4, seed=1)
+    _, answer = ofa(batch)
+    assert len(calls) == 2
+    np.testing.assert_allclose(answer.numpy(), by_hand(teacher, batch.pixels, [6] * 4), atol=1e-6)
 
 
 def test_an_answer_that_was_written_into_is_asked_for_again():

@@ -239,6 +239,51 @@ def test_search_finds_the_best_that_fits_and_leaves_what_was_set():
     assert value == pytest.approx(max(fitting))
 
 
+@pytest.mark.parametrize("narrowed", ["left", "right"])
+def test_choices_by_hand_of_one_of_two_layers_that_are_joined(narrowed):
+    np.random.seed(3)
+    run = RunConfig(ofa_layers={narrowed: {"expand_ratio": [0.25, 0.5]}})
+    ofa = OFA(Convert(supernet(expand_ratio=[0.25, 0.5, 1.0])).convert(Exits()), run)
+    inputs = {"colour": PIXELS[:, :, :5, :5], "depth": PIXELS[:, :1, :5, :5]}
+    drawn = set()
+    for _ in range(12):
+        assert [out.shape for out in ofa(inputs)] == [[1, 4], [1, 5]]
+        config = ofa.get_current_config
+        assert config["left"] == config["right"]
+        drawn.add(config["left"]["expand_ratio"])
+    assert drawn == {0.25, 0.5}
+    ofa.set_net_config({})
+    ofa(inputs)
+    # 8 channels, of which half is the largest choice that both have.
+    assert count_params(ofa.export({})) == parameters(4, 8)
+
+
+class DepthwiseFirst(nn.Layer):
+    """A depthwise convolution made before the one that feeds it."""
+
+    def __init__(self):
+        super().__init__()
+        self.depthwise = nn.Conv2D(8, 8, 3, padding=1, groups=8)
+        self.feeds = nn.Conv2D(3, 8, 1)
+        self.out = nn.Conv2D(8, 2, 1)
+
+    def forward(self, x):
+        return self.out(self.depthwise(self.feeds(x)))
+
+
+def test_a_depthwise_layer_made_first_leaves_the_choice_to_what_feeds_it():
+    space = supernet(kernel_size=(3, 5), expand_ratio=[0.25, 0.5, 1.0])
+    ofa = OFA(Convert(space).convert(DepthwiseFirst()))
+    ofa.trace(IMAGES)
+    assert ofa.ofa_layers == {
+        "depthwise": {"kernel_size": [3, 5]},
+        "feeds": {"expand_ratio": [0.25, 0.5, 1.0]},
+    }
+    smallest = ofa.sample_config("smallest")
+    small = ofa.export(smallest, [1, 3, 8, 8], ["float32"])
+    assert small.depthwise.weight.shape == [2, 1, 3, 3]  # a quarter of 8
+
+
 def test_ties_by_hand_are_not_traced():
     ofa = OFA(
         Convert(supernet(expand_ratio=[0.5, 1.0])).convert(Exits()),

@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import numpy as np
 import paddle
@@ -141,9 +142,43 @@ def test_a_lack_of_memory_says_how_large_a_batch_was_and_what_helps(monkeypatch)
 
 
 def test_answers_that_do_not_fit_into_memory_are_refused(monkeypatch):
-    monkeypatch.setattr(os, "sysconf", {"SC_AVPHYS_PAGES": 2, "SC_PAGE_SIZE": 4096}.get)
     dataset, config = tiny_dataset(40), tiny_config()
     needed = 4 * (config.num_layers + 1) * len(dataset.input_ids) * config.hidden_size
-    assert needed > 2 * 4096
-    with pytest.raises(InputError, match=r"teacher_cache needs .* GB .* --teacher_cache none"):
-        make_teacher(tiny_model(config), dataset, "memory")
+    model = tiny_model(config)
+    monkeypatch.delenv("PADDLE_LOCAL_SIZE", raising=False)
+    # Four fifths of it are a byte or so more than needed.
+    monkeypatch.setattr(recorded.runtime, "available_bytes", lambda: needed * 5 // 4 + 2)
+    make_teacher(model, dataset, "memory")
+    # Each process holds the answers to all rows.
+    monkeypatch.setenv("PADDLE_LOCAL_SIZE", "2")
+    expected = (
+        r"teacher_cache needs 0\.0 GB in each of 2 processes for the hidden states of 40 rows; "
+        r"at most 80% of the 0\.0 GB that this machine can give may be taken; pass --teacher_cache"
+    )
+    with pytest.raises(InputError, match=expected):
+        make_teacher(model, dataset, "memory")
+    monkeypatch.delenv("PADDLE_LOCAL_SIZE")
+    monkeypatch.setattr(recorded.runtime, "available_bytes", lambda: needed * 5 // 4 - 2)
+    with pytest.raises(
+        InputError, match=r"needs 0\.0 GB for the hidden states of 40 rows; at most"
+    ):
+        make_teacher(model, dataset, "memory")
+
+
+def test_memory_in_the_page_cache_is_not_lost(monkeypatch):
+    pages = {"SC_AVPHYS_PAGES": 2, "SC_PHYS_PAGES": 2**20, "SC_PAGE_SIZE": 4096}
+    monkeypatch.setattr(os, "sysconf", pages.get)
+    told = "MemTotal: 4194304 kB\nMemFree: 8 kB\nMemAvailable:    2097152 kB\nCached: 2097144 kB\n"
+    monkeypatch.setattr(Path, "read_text", lambda path: told)
+    assert recorded.runtime.available_bytes() == 2 << 30
+    assert isinstance(make_teacher(tiny_model(), tiny_dataset(40), "memory"), RecordedTeacher)
+
+
+def test_memory_that_is_not_told_is_the_whole(monkeypatch):
+    def missing(path):
+        raise FileNotFoundError
+
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 3, "SC_PAGE_SIZE": 4096}.get)
+    for read_text in (missing, lambda path: "MemTotal: 12 kB\nMemFree: 8 kB\n"):
+        monkeypatch.setattr(Path, "read_text", read_text)
+        assert recorded.runtime.available_bytes() == 3 * 4096

@@ -73,9 +73,11 @@ def test_a_stopped_run_goes_on_to_the_same_bits(
     monkeypatch.setattr(recorded, "record", lambda *a, **k: asked.append(1) or record(*a, **k))
     if cache == "damaged":
         flip_a_bit(Path(os.environ["OFA_BERT_CACHE"]))
-    resumed = stopped(resume=True, **changes)
+    resumed = stopped(resume=True, log_level="info", **changes)
     assert resumed.code == 0, resumed.err
     assert len(asked) == (cache != "whole")
+    # Two of three widths, and no teacher to ask.
+    assert "schedule: random-2, 0.67 of the matrix products" in resumed.err
     expected = comparable(whole)
     assert comparable(tmp_path / "out") == expected
     # The steps did draw different widths.

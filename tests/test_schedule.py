@@ -7,7 +7,10 @@ from ofa_bert.config import SupernetConfig
 from ofa_bert.distill.schedule import chosen, cost_share
 from ofa_bert.distill.student import width_student
 from ofa_bert.errors import InputError
+from ofa_bert.importance import Importance
+from ofa_bert.results import format_schedule
 from ofa_bert.subnet import resolve_widths
+from ofa_bert.supernet import make_supernet
 from tests.tiny import tiny_config, tiny_model
 
 STEPS = 3000
@@ -45,17 +48,33 @@ def test_the_choice_depends_on_seed_and_step_alone_and_is_widest_first():
 
 
 @pytest.mark.parametrize(
-    ("schedule", "expected"),
-    # Teacher 8; all: 8 + 3 * (8 + 6 + 4 + 2) = 68.
+    ("schedule", "teacher_macs", "expected"),
+    # Teacher 7; all: 7 + 3 * (8 + 6 + 4 + 2) = 67. Not asked: 20 of sub-networks alone.
     [
-        ("all", 1.0),
-        ("sandwich", (8 + 3 * (8 + 5 + 2)) / 68),
-        ("random-1", (8 + 3 * 5) / 68),
-        ("random-2", (8 + 3 * 10) / 68),
+        ("all", 7, 1.0),
+        ("sandwich", 7, (7 + 3 * (8 + 5 + 2)) / 67),
+        ("random-1", 7, (7 + 3 * 5) / 67),
+        ("random-2", 7, (7 + 3 * 10) / 67),
+        ("all", 0, 1.0),
+        ("sandwich", 0, (8 + 5 + 2) / 20),
+        ("random-1", 0, 5 / 20),
     ],
 )
-def test_expected_cost_by_hand(schedule, expected):
-    assert cost_share(schedule, [8, 6, 4, 2]) == pytest.approx(expected)
+def test_expected_cost_by_hand(schedule, teacher_macs, expected):
+    assert cost_share(schedule, [8, 6, 4, 2], teacher_macs) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("cache", "share"),
+    # Of the teacher's and width 1.0's products width 1/2 has half: (2 + 3 * 1.5) / (2 + 3 * 3).
+    [("none", "0.59"), ("logits", "0.50"), ("memory", "0.50"), ("disk", "0.50")],
+)
+def test_a_teacher_whose_answers_are_kept_costs_a_step_nothing(cache, share):
+    config = tiny_config(num_heads=4, num_neurons=24)
+    importance = Importance(heads=(np.arange(4.0),) * 2, neurons=(np.arange(24.0),) * 2)
+    supernet = make_supernet(tiny_model(config), importance, (1.0, 0.5))
+    said = format_schedule(supernet, "random-1", cache)
+    assert said == f"random-1, {share} of the matrix products of all widths"
 
 
 def test_a_student_trains_what_the_schedule_chooses():

@@ -273,9 +273,30 @@ def test_a_loss_that_is_no_number_names_the_step_and_keeps_the_checkpoint(tmp_pa
 
     checkpoints = PoisonedAfter(tmp_path / "checkpoints")
     config = TrainConfig(batch_size=4, max_steps=3, save_steps=1)
-    with pytest.raises(InputError, match=r"loss label of full is nan at step 2 \(training rows "):
+    message = (
+        r"loss label of full is nan at step 2 \(training rows .*\); checkpoint step_1 is kept; "
+    )
+    with pytest.raises(InputError, match=message):
         train(parts, tiny_dataset(12), config, evaluate=scores, checkpoints=checkpoints)
     assert sorted(p.name for p in checkpoints.directory.iterdir()) == ["step_1"]
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_a_loss_that_is_no_number_before_anything_was_saved(tmp_path, in_memory):
+    parts = finetune_parts()
+    poison(parts)
+    checkpoints = None if in_memory else Checkpoints(tmp_path / "checkpoints")
+    message = (
+        r"is nan at step 1 \(training rows .*\); no checkpoint was saved; lower --learning_rate"
+    )
+    with pytest.raises(InputError, match=message):
+        train(
+            parts,
+            tiny_dataset(12),
+            TrainConfig(batch_size=4, max_steps=3),
+            evaluate=scores,
+            checkpoints=checkpoints,
+        )
 
 
 def test_weights_that_are_no_numbers_are_not_saved(tmp_path):

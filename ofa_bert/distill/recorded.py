@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -23,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 RECORDING_BATCH_SIZE = 64
 MEMORY_SHARE = 0.8
-"""Of the free memory that answers may take."""
+"""Of the memory that programs can still have; the answers of all processes may take it."""
 
 
 class RecordedTeacher:
@@ -126,15 +125,17 @@ def _tokens_of(dataset: EncodedDataset, rows: np.ndarray) -> np.ndarray:
 def _check_memory(
     model: BertForSequenceClassification, dataset: EncodedDataset, with_states: bool
 ) -> None:
-    if not with_states or "SC_AVPHYS_PAGES" not in os.sysconf_names:
+    if not with_states:
         return
     config = model.config
     needed = 4 * (config.num_layers + 1) * len(dataset.input_ids) * config.hidden_size
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if needed > MEMORY_SHARE * free:
+    available, processes = runtime.available_bytes(), runtime.processes_here()
+    if processes * needed > MEMORY_SHARE * available:
+        each = f" in each of {processes} processes" if processes > 1 else ""
         raise InputError(
-            f"teacher_cache needs {needed / 1e9:.1f} GB for the hidden states of {len(dataset)} "
-            f"rows; {free / 1e9:.1f} GB of memory are free; pass --teacher_cache none"
+            f"teacher_cache needs {needed / 1e9:.1f} GB{each} for the hidden states of "
+            f"{len(dataset)} rows; at most {MEMORY_SHARE:.0%} of the {available / 1e9:.1f} GB that "
+            "this machine can give may be taken; pass --teacher_cache none"
         )
 
 

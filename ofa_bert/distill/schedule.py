@@ -32,20 +32,20 @@ def chosen(schedule: str, count: int, seed: int, step: int) -> list[int]:
     return sorted(int(i) for i in drawn)
 
 
-def cost_share(schedule: str, macs: Sequence[int]) -> float:
+def cost_share(schedule: str, macs: Sequence[int], teacher_macs: int) -> float:
     """Give the expected matrix products of a step over those of a step of all sub-networks.
 
-    A forward and its backward are three times a forward; the teacher, of the widest's size, has
-    one forward in every step.
+    A forward and its backward are three times a forward; the teacher has one forward in every step.
 
     Args:
         schedule: as in ``chosen``.
         macs: multiply-accumulates of a forward of each sub-network, widest first.
+        teacher_macs: likewise of the teacher; 0 where its answers are looked up.
     """
-    teacher, total = macs[0], sum(macs)
+    total = sum(macs)
     expected = float(total)
     if schedule == "sandwich" and len(macs) > 2:
         expected = macs[0] + macs[-1] + sum(macs[1:-1]) / (len(macs) - 2)
     elif schedule.startswith("random"):
         expected = total * random_count(schedule) / len(macs)
-    return (teacher + 3 * expected) / (teacher + 3 * total)
+    return (teacher_macs + 3 * expected) / (teacher_macs + 3 * total)

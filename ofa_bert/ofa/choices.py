@@ -29,7 +29,7 @@ class SearchSpace:
     blocks: dict[str, Block]
     """Every ``Block`` that is not fixed."""
     choices: dict[str, Candidates]
-    """Choices of those that have any."""
+    """Choices of those that have any; of those tied, the same widths."""
     depths: tuple[Any, ...] = ()
     """Choices of the network's ``depth`` argument, ascending; empty: none."""
     groups: tuple[frozenset[str], ...] = ()
@@ -44,7 +44,7 @@ class SearchSpace:
     def free(self) -> dict[str, Any]:
         """Give the choices that are made independently of each other; a fresh copy.
 
-        Of layers of one width the first has the choice.
+        Of layers of one width the first that has a width of its own has the choice.
         """
         free: dict[str, Any] = {}
         for name, candidates in self.choices.items():
@@ -62,8 +62,8 @@ class SearchSpace:
     def complete(self, config: Mapping[str, Any]) -> Config:
         """Check a configuration, and give it with a value for every choice of every layer.
 
-        A width that is not given is that of a layer it is tied to, else the full one; a kernel that
-        is not given is the largest, and a depth likewise.
+        A width that is not given is that of a layer it is tied to, else the largest of its choices,
+        as a kernel and a depth are; a layer that is fixed or skipped is whole.
 
         Raises:
             InputError: if a layer, key or value is not of this space, or tied layers differ.
@@ -115,12 +115,13 @@ class SearchSpace:
         return self._largest(name, key) if whole else self.choices[name][key][-1]
 
     def _leads(self, name: str) -> bool:
-        """Tell whether a layer chooses its width: for itself, or as the first of its group."""
+        """Tell whether a layer chooses its width: for itself, or as the first such of its group."""
         if name in self.fixed:
             return False
         for group in self.groups:
             if name in group:
-                return name == next(other for other in self.choices if other in group)
+                wide = (n for n, own in self.choices.items() if n in group and width_key(own))
+                return name == next(wide, None)
         return True
 
     def _agree(self, group: frozenset[str], given: Config, full: Config) -> None:
@@ -165,19 +166,21 @@ class SearchSpace:
                 f"{name} must have a dict such as {{'expand_ratio': 0.5}}; got {sizes!r}",
             )
             checked[name] = {
-                key: self._checked_size(name, key, _plain(size))
+                key: self._checked_size(name, key, plain_number(size))
                 for key, size in sizes.items()
                 if size is not None
             }
         return {name: sizes for name, sizes in checked.items() if sizes != {}}
 
     def _checked_depth(self, depth: Any) -> Any:
-        depth = _plain(depth)
+        depth = plain_number(depth)
         require(
             bool(self.depths),
             "this network's depth is not elastic; give RunConfig elastic_depth, e.g. [2, 3, 4]",
         )
-        require(depth in self.depths, f"depth must be one of {list(self.depths)}; got {depth}")
+        # 1.0 and True equal 1, but whoever types them means the whole depth.
+        known = any(own == depth and type(own) is type(depth) for own in self.depths)
+        require(known, f"depth must be one of {list(self.depths)}; got {depth}")
         return depth
 
     def _checked_size(self, name: str, key: str, size: Any) -> Any:
@@ -231,6 +234,6 @@ def _two_that_differ(chosen: Mapping[str, Any]) -> list[tuple[str, Any]]:
     return [first, next(item for item in chosen.items() if item[1] != first[1])]
 
 
-def _plain(value: Any) -> Any:
+def plain_number(value: Any) -> Any:
     """Turn numpy's numbers into Python's."""
     return value.item() if hasattr(value, "item") else value

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ofa_bert.config import check_width, require
 from ofa_bert.ofa.choices import DEPTH, Config, width_key
 from ofa_bert.ofa.layers_base import Block
@@ -11,7 +13,7 @@ from ofa_bert.ofa.transformer import attentions, feed_forwards
 from ofa_bert.subnet import kept_count
 
 
-def dynabert_config(model: OFA, width_mult: float, depth_mult: float = 1.0) -> Config:
+def dynabert_config(model: OFA, width_mult: float, depth_mult: Any = None) -> Config:
     """Keep ``width_mult`` of the heads and neurons of every layer of a transformer.
 
     Heads are those of attention layers, neurons what is between the two linear layers of a
@@ -21,7 +23,8 @@ def dynabert_config(model: OFA, width_mult: float, depth_mult: float = 1.0) -> C
     Args:
         model: with a converted transformer.
         width_mult: in (0, 1].
-        depth_mult: the ``depth`` of the configuration, where the network has a choice of it.
+        depth_mult: the ``depth`` of the configuration, where the network has a choice of it; None:
+            the deepest.
 
     Returns:
         A new configuration, with an entry for every elastic layer.
@@ -50,6 +53,7 @@ def dynabert_config(model: OFA, width_mult: float, depth_mult: float = 1.0) -> C
         share = width_mult if id(layer) in narrowed else 1.0
         kept = kept_count(largest, share) if key == "channel" else largest * share
         config[name] = {key: kept}
-    if DEPTH in model.ofa_layers:
-        config[DEPTH] = depth_mult
+    depths = model.ofa_layers.get(DEPTH)
+    if depths:
+        config[DEPTH] = depths[-1] if depth_mult is None else depth_mult
     return config

@@ -140,7 +140,7 @@ class OFA(nn.Layer):
 
     @property
     def ofa_layers(self) -> dict[str, Any]:
-        """Choices by layer name; of layers of one width the first has it. A copy."""
+        """Choices by layer name; of layers of one width, the first that has its own. A copy."""
         return self._space.free()
 
     @property
@@ -315,7 +315,7 @@ class OFA(nn.Layer):
 
         Args:
             eval_func: ``(ofa, config) -> score``, larger is better; ``config`` is set when called.
-            condition: ``config -> bool``, or a budget of ``ofa_bert.ofa.search``; None: all.
+            condition: ``config -> bool``, or a budget of ``ofa_bert.ofa.budget``; None: all.
             options: of ``evolutionary_search``: ``seed``, ``population`` and so on.
 
         Returns:

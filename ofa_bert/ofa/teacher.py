@@ -8,6 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import paddle
 from paddle import nn
 
@@ -15,6 +16,9 @@ from ofa_bert.checkpoint.safe_pickle import read_pdparams
 from ofa_bert.config import require
 from ofa_bert.ofa.active import running
 from ofa_bert.ofa.outputs import outputs_of
+
+PLAIN = (type(None), bool, int, float, str, bytes, np.generic)
+"""Values that nobody can write into."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,8 @@ class Answer:
 class Teacher:
     """Asks a network; remembers its last answer, since a batch is asked once for each width.
 
-    To compare a batch with the last one costs little beside asking.
+    To compare a batch with the last one costs little beside asking. One that holds anything but
+    tensors, arrays and plain values may have been written into unseen, and is asked anew.
 
     No ``nn.Layer`` itself, so that no mode and no optimiser reaches the network through its owner.
     """
@@ -53,9 +58,7 @@ class Teacher:
                 mapped, output = outputs_of(self.model, self._mapping_layers, args, kwargs)
             self._answer = Answer(output, mapped)
             self._versions = _versions(self._answer)
-            self._asked = [
-                leaf.detach().clone() if isinstance(leaf, paddle.Tensor) else leaf for leaf in asked
-            ]
+            self._asked = [_kept(leaf) for leaf in asked]
         return self._answer
 
 
@@ -94,11 +97,20 @@ def _leaves(nested: Any) -> list[Any]:
     return [nested]
 
 
+def _kept(leaf: Any) -> Any:
+    """Copy what may be written into: a buffer may be refilled."""
+    if isinstance(leaf, paddle.Tensor):
+        return leaf.detach().clone()
+    return leaf.copy() if isinstance(leaf, np.ndarray) else leaf
+
+
 def _same(one: Any, other: Any) -> bool:
-    """Compare two leaves of batches; tensors by their numbers, since a buffer may be refilled."""
+    """Compare two leaves of batches; tensors and arrays by their numbers."""
     if type(one) is not type(other):
         return False
-    if not isinstance(one, paddle.Tensor):
-        return one is other or bool(one == other)
-    alike = one.shape == other.shape and one.dtype == other.dtype
-    return alike and bool(paddle.equal_all(one, other))
+    if isinstance(one, paddle.Tensor):
+        alike = one.shape == other.shape and one.dtype == other.dtype
+        return alike and bool(paddle.equal_all(one, other))
+    if isinstance(one, np.ndarray):
+        return one.dtype == other.dtype and np.array_equal(one, other)
+    return isinstance(one, PLAIN) and bool(one == other)

@@ -12,7 +12,7 @@ from paddle import nn
 
 from ofa_bert.config import require
 from ofa_bert.errors import InputError, nearest
-from ofa_bert.ofa.choices import SearchSpace, follows_input, width_key
+from ofa_bert.ofa.choices import SearchSpace, follows_input, plain_number, width_key
 from ofa_bert.ofa.layers_base import Block
 from ofa_bert.ofa.super_attention import SuperMultiHeadAttention
 from ofa_bert.ofa.widths import Candidates
@@ -52,7 +52,7 @@ def space_of(
     space = SearchSpace(
         blocks=blocks,
         choices=choices,
-        depths=tuple(sorted(set(depths or ()))),
+        depths=tuple(sorted({plain_number(depth) for depth in depths or ()})),
         skipped=frozenset(skipped),
         names_by_key={block.key: name for name, block in blocks.items()},
     )
@@ -62,7 +62,11 @@ def space_of(
 def tie(space: SearchSpace, groups: Iterable[Iterable[str]], fixed: Iterable[str]) -> SearchSpace:
     """Give a space whose layers are tied and fixed as said, besides how they are already.
 
-    Groups with a layer in common are one. A group with a layer that cannot change is fixed.
+    Groups with a layer in common are one. A group with a layer that cannot change is fixed; any
+    other one has the widths that all of its layers have.
+
+    Raises:
+        InputError: if they have none in common.
     """
     merged: list[set[str]] = []
     for group in (*space.groups, *groups):
@@ -76,7 +80,11 @@ def tie(space: SearchSpace, groups: Iterable[Iterable[str]], fixed: Iterable[str
         if any(name in firm or _has_one_width(space, name) for name in group):
             firm |= group
     joined_layers = tuple(frozenset(group) for group in merged)
-    return replace(space, groups=joined_layers, fixed=frozenset(firm))
+    choices = dict(space.choices)
+    for group in joined_layers:
+        if group.isdisjoint(firm):
+            choices |= _with_common_widths(choices, group)
+    return replace(space, choices=choices, groups=joined_layers, fixed=frozenset(firm))
 
 
 def attention_groups(model: nn.Layer) -> list[set[str]]:
@@ -86,6 +94,28 @@ def attention_groups(model: nn.Layer) -> list[set[str]]:
         for name, layer in model.named_sublayers()
         if isinstance(layer, SuperMultiHeadAttention)
     ]
+
+
+def _with_common_widths(
+    choices: Mapping[str, Candidates], group: frozenset[str]
+) -> dict[str, Candidates]:
+    """Leave the layers of a group that choose their width the widths that all of them have."""
+    keys = {name: key for name in choices if name in group if (key := width_key(choices[name]))}
+    if not keys:
+        return {}
+    first, first_key = next(iter(keys.items()))
+    common = choices[first][first_key]
+    for name, key in keys.items():
+        own = choices[name][key]
+        shared = [width for width in common if key == first_key and width in own]
+        require(
+            bool(shared),
+            f"{first} and {name} must have one width, they are joined in the network; "
+            f"{first} may have {first_key} {common}, {name} {key} {own}; give both the same in "
+            "ofa_layers",
+        )
+        common = shared
+    return {name: {**choices[name], key: list(common)} for name, key in keys.items()}
 
 
 def _has_one_width(space: SearchSpace, name: str) -> bool:
