@@ -44,6 +44,7 @@ def load_model_and_task(
     """Load a network, its tokenizer and the task's rows, with the labels in the network's order.
 
     A network without classifier gets a fresh one for the task's labels, drawn from ``seed``.
+    The network's config is given labels, task, length and the tokenizer's padding id.
 
     Raises:
         InputError: if anything is missing or malformed, the labels differ, or texts may be
@@ -62,7 +63,12 @@ def load_model_and_task(
     check_fits(model.config, tokenizer, data)
     labels = check_labels(model.config.labels, model.config.num_classes, texts.labels)
     model.config = dataclasses.replace(
-        model.config, labels=labels, task_name=texts.name, max_seq_length=data.max_seq_length
+        model.config,
+        labels=labels,
+        task_name=texts.name,
+        max_seq_length=data.max_seq_length,
+        # Many a config.json leaves it at 0. No weight depends on it, and a graph masks by it.
+        pad_token_id=tokenizer.pad_token_id,
     )
     return model, tokenizer, encode_task(texts, labels, tokenizer, data.max_seq_length)
 

@@ -14,6 +14,7 @@ from ofa_bert.export.model_card import CardFacts
 from ofa_bert.export.parity import ParityError
 from ofa_bert.export.source import random_batches
 from ofa_bert.export.staging import STATIC, SUB_MODEL, check_replaceable, staged
+from ofa_bert.export.static import export_static
 from ofa_bert.predictor import Predictor
 from ofa_bert.subnet import count_params, describe, resolve_widths, subnet_at_width
 from tests.tiny import tiny_batch, tiny_config, tiny_model, tiny_tokenizer
@@ -216,6 +217,18 @@ def test_a_max_seq_length_beyond_the_positions_is_refused(model, tokenizer, tmp_
         InputError, match=r"max_seq_length must be 3 to 160, .*; got 161; type --max"
     ):
         export(model, tokenizer, tmp_path, max_seq_length=161)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("static", [False, True])
+def test_a_tokenizer_with_another_padding_id_is_refused(tokenizer, tmp_path, static):
+    model = tiny_model(tiny_config(pad_token_id=3))
+    static_dir = tmp_path / "static" if static else None
+    message = r"pad_token_id must be 0, the tokenizer's \[PAD\]; got 3 .* config.json to 0"
+    with pytest.raises(InputError, match=message):
+        export(model, tokenizer, tmp_path, static_dir=static_dir)
+    with pytest.raises(InputError, match=message):
+        export_static(model, tmp_path / "static", tokenizer=tokenizer, max_seq_length=16)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -9,8 +9,10 @@ from ofa_bert.checkpoint.save import save_model
 from ofa_bert.config import DataConfig, SourceConfig, SupernetConfig
 from ofa_bert.data.tokenizer import load_tokenizer
 from ofa_bert.errors import InputError
+from ofa_bert.export.static import export_static
+from ofa_bert.predictor import Predictor
 from ofa_bert.task import check_fits, importance_rows, load_model_and_task
-from tests.oracles import weights_of
+from tests.oracles import bert_of, weights_of
 from tests.tiny import VOCAB_SIZE, tiny_config, tiny_model, tiny_tokenizer, tiny_vocab
 
 TRAIN = [("w1 w2", "good"), ("w3", "bad"), ("w4 w5 w6", "bad"), ("w7", "good"), ("w8", "bad")]
@@ -133,3 +135,25 @@ def test_what_the_model_cannot_take_is_refused(tmp_path):
     larger = load_tokenizer(tmp_path)
     with pytest.raises(InputError, match=r"vocabulary has 61 tokens, the model's embedding 60"):
         check_fits(config, larger, DataConfig(max_seq_length=20))
+
+
+def test_a_vocabulary_with_its_padding_elsewhere_hides_no_word(tmp_path, data):
+    """The config says 0, as most do; there the tokenizer has a word, and [PAD] at 3."""
+    source = write_model(tmp_path / "model", labels=("bad", "good"))
+    vocab = tiny_vocab()
+    vocab[:4] = ["w1", "[UNK]", "[CLS]", "[PAD]"]
+    vocab[vocab.index("w1", 1)] = "[SEP]"
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / "model" / name).unlink()
+    (tmp_path / "model" / "vocab.txt").write_text("\n".join(vocab) + "\n")
+    model, tokenizer, _ = load_model_and_task(source, data)
+    assert model.config.pad_token_id == 3
+
+    texts = ["w1 w2", "w1 w5 w1 w6"]
+    ids = [[vocab.index(token) for token in ["[CLS]", *t.split(), "[SEP]"]] for t in texts]
+    export_static(model, tmp_path / "static", tokenizer=tokenizer, max_seq_length=16)
+    answers = Predictor(tmp_path / "static").predict(texts)
+    for row, answer in zip(ids, answers, strict=True):
+        batch = {"input_ids": np.array([row]), "token_type_ids": np.zeros((1, len(row)), "int64")}
+        batch["attention_mask"] = np.ones((1, len(row)), "int64")
+        np.testing.assert_allclose(answer.logits, bert_of(model, batch)[0][0], rtol=1e-5, atol=1e-5)

@@ -14,7 +14,7 @@ from ofa_bert.data.tokenizer import Tokenizer
 from ofa_bert.export.model_card import CardFacts, model_card
 from ofa_bert.export.parity import Parity, TokenIds, check_parity
 from ofa_bert.export.staging import CARD_FILE, STATIC, SUB_MODEL, staged
-from ofa_bert.export.static import check_max_seq_length, write_static
+from ofa_bert.export.static import check_max_seq_length, check_padding, write_static
 from ofa_bert.extraction import extract
 from ofa_bert.nn.bert import BertForSequenceClassification
 from ofa_bert.subnet import Subnet
@@ -64,14 +64,15 @@ def export_width(
         facts: what the model card says of source and scores.
 
     Raises:
-        InputError: if a directory holds something else, one lies within the other, or
-            ``max_seq_length`` does not fit the model.
+        InputError: if a directory holds something else, one lies within the other,
+            ``max_seq_length`` does not fit the model, or the tokenizer has another padding id.
         ParityError: if the saved files do not compute what the supernet computes.
     """
     sub_model_dir = Path(sub_model_dir)
     static_dir = None if static_dir is None else Path(static_dir)
     _check_apart(sub_model_dir, static_dir)
     check_max_seq_length(max_seq_length, model.config.max_position_embeddings)
+    check_padding(model.config, tokenizer)
     with ExitStack() as stack:
         stage = stack.enter_context(staged(sub_model_dir, SUB_MODEL))
         static_stage = static_dir and stack.enter_context(staged(static_dir, STATIC))
