@@ -62,7 +62,7 @@ def work(tmp_path_factory):
     """A directory with a random model and a few labelled lines, and the cache elsewhere."""
     folder = tmp_path_factory.mktemp("commands")
     save_model(
-        tiny_model(tiny_config(num_classes=2, max_position_embeddings=20)),
+        tiny_model(tiny_config(num_classes=2, labels=LABELS, max_position_embeddings=20)),
         folder / "base",
         tiny_tokenizer(folder / "base"),
     )
@@ -254,6 +254,17 @@ def test_run_glue_ofa_reports_what_each_width_scores_and_weighs(work, supernet):
         shown = re.search(rf"^\| *{width_mult} .*$", result.out, re.MULTILINE)
         assert shown is not None
         assert f"{100 * accuracy:.2f}" in shown[0] or f"{accuracy:.4f}" in shown[0]
+
+
+def test_a_teacher_that_is_never_right_is_a_warning(work, teacher, tmp_path):
+    texts = sentences(6, seed=5)
+    answers = logits_of(load_model(teacher[0]), texts).argmax(-1)
+    rows = [f"{text}\t{LABELS[1 - answer]}\n" for text, answer in zip(texts, answers, strict=True)]
+    dev = data_file(tmp_path, "sentence\tlabel\n" + "".join(rows))
+    argv = ofa_argv(work, tmp_path / "out", dev_file=dev, width_mult_list="1.0", max_steps=1)
+    result = run(run_glue_ofa.main, argv)
+    assert result.code == 0, result.err
+    assert "the teacher's accuracy on dev is 0.0000, below" in result.err
 
 
 def test_export_writes_each_width_and_its_parity(exported, supernet):
