@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from sklearn.metrics import accuracy_score
 
 import export_model
@@ -209,6 +210,14 @@ def read_results(folder):
     return json.loads((folder / "results.json").read_text())
 
 
+def supernet_with(supernet, folder, **changes):
+    """A copy of the supernet whose run had other settings."""
+    shutil.copytree(supernet[0], folder / "supernet")
+    path = folder / "supernet" / "train_config.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **changes}))
+    return folder / "supernet"
+
+
 # What each command makes
 
 
@@ -280,7 +289,10 @@ def test_export_writes_each_width_and_its_parity(exported, supernet):
             work / "static" / folder
         ).keys()
     assert result.out.count("width ") == 2
-    assert "rows" in result.out
+    assert result.out.count("parity on 11 rows of the dev set, largest") == 2
+    accuracy = read_results(supernet[0])["widths"][-1]["metrics"]["accuracy"]
+    card = (work / "dynamic" / "width_mult_0.5" / "README.md").read_text()
+    assert f"| accuracy | {100 * accuracy:.2f} |" in card
 
 
 def test_evaluate_scores_a_model_or_each_width(work, supernet, exported):
@@ -298,6 +310,35 @@ def test_evaluate_scores_a_model_or_each_width(work, supernet, exported):
     }
     assert scores(supernet[0]) == {f"width {w}": value for w, value in accuracy.items()}
     assert scores(work / "dynamic" / "width_mult_0.5") == {"model": accuracy[0.5]}
+
+
+def test_rows_that_are_typed_win_over_those_of_the_run(work, supernet, exported, tmp_path):
+    other = supernet_with(supernet, tmp_path, data_dir="gone", train_file=None, dev_file=None)
+    argv = flags(model_name_or_path=other, dev_file=work / "dev.tsv", n_gpu=0, log_level="warning")
+    result = run(cli.main, ["evaluate", *argv])
+    assert result.code == 0, result.err
+    accuracy = dev_accuracy(work, load_model(supernet[0]))
+    assert f"width 1.0: accuracy {accuracy:.4f}" in result.out
+    argv = export_argv(other, tmp_path / "dynamic", dev_file=work / "dev.tsv")
+    result = run(export_model.main, argv)
+    assert result.code == 0, result.err
+    assert "parity on 11 rows of the dev set" in result.out
+
+
+def test_a_sub_model_is_evaluated_at_the_length_it_was_trained_for(work, exported):
+    sub_model = work / "dynamic" / "width_mult_0.5"
+    values = data_flags(work, task_name=None, train_file=None, max_seq_length=None)
+    result = run(cli.main, ["evaluate", *flags(**values, model_name_or_path=sub_model)])
+    assert result.code == 0, result.err
+    assert f"model: accuracy {dev_accuracy(work, load_model(sub_model)):.4f}" in result.out
+
+
+def test_parity_is_checked_on_random_rows_where_the_runs_own_are_gone(supernet, tmp_path):
+    other = supernet_with(supernet, tmp_path, dev_file=str(tmp_path / "gone.tsv"))
+    result = run(export_model.main, export_argv(other, tmp_path / "dynamic"))
+    assert result.code == 0, result.err
+    assert "parity is checked on random ids, not on the dev set: data file must" in result.err
+    assert "parity on 16 random rows, largest" in result.out
 
 
 def expected_answers(work, texts):
@@ -578,6 +619,14 @@ def test_a_mistake_is_one_line_and_writes_nothing(work, teacher, supernet, tmp_p
 
 
 EXPORT_MISTAKES = {
+    "rows that are not there": (
+        lambda work, at: {"dev_file": at / "gone.tsv"},
+        r"data file must exist; got .*gone\.tsv, which does not",
+    ),
+    "no directory of rows": (
+        lambda work, at: {"task_name": "SST-2", "data_dir": at / "gone"},
+        r"data_dir must be a directory; got .*gone",
+    ),
     "no supernet": (
         lambda work, at: {"model_name_or_path": work / "teacher"},
         r"teacher holds no supernet\.json: it is not a supernet; make one with run_glue_ofa",

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 
@@ -12,7 +15,7 @@ from ofa_bert.export.export import export_width
 from ofa_bert.export.measure import measure_sub_models
 from ofa_bert.export.model_card import CardFacts
 from ofa_bert.export.parity import ParityError
-from ofa_bert.export.source import random_batches
+from ofa_bert.export.source import card_facts, random_batches
 from ofa_bert.export.staging import STATIC, SUB_MODEL, check_replaceable, staged
 from ofa_bert.export.static import export_static
 from ofa_bert.predictor import Predictor
@@ -114,6 +117,17 @@ def test_the_card_says_what_it_is(model, tokenizer, tmp_path):
         "python -m ofa_bert predict --model",
     ]:
         assert said in card
+
+
+def test_scores_of_a_sub_network_are_found_by_any_of_its_widths(tmp_path):
+    subnet = subnet_at_width(CONFIG, 2 / 3)
+    row = {"width_mult": 2 / 3, "metrics": {"mcc": 0.5}, "teacher_score": 0.75, "latency_ms": None}
+    results = {"widths": [{**row, "subnet": dataclasses.asdict(subnet)}]}
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    # 0.6667 of 4 heads and 29 neurons are 2.67 and 19.33: 3 and 19, as for 2/3.
+    found = card_facts(tmp_path, subnet_at_width(CONFIG, 0.6667))
+    assert found == CardFacts(tmp_path.name, {"mcc": 0.5}, teacher_score=0.75)
+    assert card_facts(tmp_path, subnet_at_width(CONFIG, 0.5)) == CardFacts(tmp_path.name)
 
 
 def test_the_code_in_the_card_runs(model, tokenizer, tmp_path):

@@ -46,6 +46,7 @@ def export_width(
     static_dir: str | Path | None = None,
     max_seq_length: int,
     parity_inputs: Iterable[TokenIds],
+    rows_are: str = "rows",
     facts: CardFacts | None = None,
 ) -> ExportResult:
     """Cut a sub-network out, save it, check what was saved, and only then put it in place.
@@ -61,6 +62,7 @@ def export_width(
         static_dir: where the static graph goes; None: no graph.
         max_seq_length: tokens to cut texts to.
         parity_inputs: padded ``(input_ids, token_type_ids)`` of real rows.
+        rows_are: what to call these rows in the line of the parity check.
         facts: what the model card says of source and scores.
 
     Raises:
@@ -83,7 +85,7 @@ def export_width(
             write_static(
                 sub_model, static_stage, tokenizer=tokenizer, max_seq_length=max_seq_length
             )
-        parity = check_parity(model, subnet, stage, static_stage, parity_inputs)
+        parity = check_parity(model, subnet, stage, static_stage, parity_inputs, rows_are)
         file_bytes = (stage / WEIGHTS_FILE).stat().st_size
         card = model_card(
             model.config,
