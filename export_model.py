@@ -25,32 +25,36 @@ def main(argv: Sequence[str]) -> int:
     otherwise.
     """
     name, about = "export_model.py", __doc__ or ""
-    source = parse_args(name, about, GROUPS, argv)[0]
-    defaults = data_settings(source.model_name_or_path)
+    source, _, typed, _ = parse_args(name, about, GROUPS, argv)
+    defaults = data_settings(source.model_name_or_path, typed)
     configs = parse_args(name, about, GROUPS, argv, defaults)
-    return run_on_one_device(configs[-1], lambda: export(configs))
+    required = typed.data_dir is not None or typed.dev_file is not None
+    return run_on_one_device(configs[-1], lambda: export(configs, required))
 
 
-def export(configs: Sequence[Any]) -> None:
-    """Cut out each width, save it, and check what was saved."""
+def export(configs: Sequence[Any], rows_required: bool) -> None:
+    """Cut out each width, save it, and check what was saved; rows that were typed must be there."""
     source, wanted, data, _ = configs
     supernet = ofa.load_supernet(source.model_name_or_path)
     tokenizer = ofa.load_tokenizer(source.model_name_or_path)
     width_mults = ofa.widths_to_export(supernet, wanted)
-    rows = ofa.parity_rows(data, supernet.model.config, tokenizer)
+    config = supernet.model.config
+    rows, rows_are = ofa.parity_rows(data, config, tokenizer, required=rows_required)
     for width_mult in width_mults:
         folder = f"width_mult_{width_label(width_mult)}" if len(width_mults) > 1 else ""
+        subnet = supernet.subnet(width_mult)
         static = wanted.static_sub_model and Path(wanted.static_sub_model, folder)
         result = ofa.export_width(
             supernet.model,
             width_mult,
-            supernet.subnet(width_mult),
+            subnet,
             tokenizer,
             sub_model_dir=Path(wanted.sub_model_output_dir, folder),
             static_dir=static,
             max_seq_length=data.max_seq_length,
             parity_inputs=rows,
-            facts=ofa.card_facts(source.model_name_or_path, width_mult),
+            rows_are=rows_are,
+            facts=ofa.card_facts(source.model_name_or_path, subnet),
         )
         print(f"width {width_label(width_mult)}: {result.sub_model_dir}")  # noqa: T201
         print(result.parity)  # noqa: T201

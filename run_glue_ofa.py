@@ -72,6 +72,7 @@ def compress(configs: Sequence[Any], ranks: Ranks) -> None:
         distillation = ofa.DistillObjective(objective, regression=task.regression)
         teacher_scores = ofa.evaluate_model(model, task.dev, task.metrics, ranks=ranks)
         logger.info("teacher: %s", teacher_scores)
+        ofa.warn_of_poor_teacher(task, teacher_scores)
 
         def evaluate() -> ofa.Scores:
             subnets = ofa.named_widths(supernet.widths)

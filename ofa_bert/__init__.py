@@ -45,6 +45,7 @@ _HOME = {
         "fingerprints",
         "importance_rows",
         "load_model_and_task",
+        "warn_of_poor_teacher",
     ),
     "ofa_bert.precision": ("check_training_precision",),
     "ofa_bert.run_folder": ("RunFolder", "open_run_folder"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,8 @@ from ofa_bert.safe_text import short
 MODEL_TYPES = ("bert",)
 DEVICE_FORMS = ("cpu", "gpu", "gpu:N", "xpu", "xpu:N")
 ACTIVATIONS = ("gelu", "gelu_new", "relu", "tanh")
+MAX_SIZE = 2**31
+"""Of any dimension of a network."""
 
 
 def setting(
@@ -37,6 +39,11 @@ def require(rule: bool, message: str) -> None:
     """Raise ``InputError(message)`` unless ``rule`` holds."""
     if not rule:
         raise InputError(message)
+
+
+def is_size(value: Any, least: int = 1, most: int = MAX_SIZE) -> bool:
+    """Say whether a value from a file is a whole number within bounds."""
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
 def parse_width(text: str | float) -> float:
@@ -157,38 +164,6 @@ class ModelConfig:
             values[name] = sizes[0] if len(set(sizes)) == 1 else list(sizes)
         values["labels"] = list(self.labels)
         return values
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
-        """Read what ``to_dict`` wrote; keys of other toolkits are passed over.
-
-        Raises:
-            InputError: if a needed key is missing or a value has the wrong form.
-        """
-        fields = {f.name: f for f in dataclasses.fields(cls)}
-        known = {name: value for name, value in values.items() if name in fields}
-        num_layers = values.get("num_hidden_layers", 1)
-        for name in ("num_attention_heads", "intermediate_size"):
-            sizes = known.get(name)
-            known[name] = tuple(sizes) if isinstance(sizes, list) else (sizes,) * num_layers
-        known["labels"] = tuple(known.get("labels") or ())
-        if "head_dim" not in known and all(
-            isinstance(h, int) for h in known["num_attention_heads"]
-        ):
-            known["head_dim"] = known.get("hidden_size", 0) // max(
-                known["num_attention_heads"][0], 1
-            )
-        missing = [
-            f.name
-            for f in fields.values()
-            if f.default is dataclasses.MISSING
-            and known.get(f.name) in (None, (None,) * num_layers)
-        ]
-        require(not missing, f"model config lacks {', '.join(missing)}; it must say them")
-        try:
-            return cls(**known)
-        except TypeError as error:
-            raise InputError(f"model config holds a value of the wrong form: {error}") from None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from importlib import metadata
 from typing import Any
 
 from ofa_bert import __version__
-from ofa_bert.config import ModelConfig
+from ofa_bert.config import MAX_SIZE, ModelConfig, is_size
 from ofa_bert.errors import InputError
 from ofa_bert.safe_text import is_label, short
 
@@ -91,32 +91,25 @@ class DeployInfo:
         return cls(**{**known, "labels": tuple(values["labels"])})
 
 
-MAX_SIZE = 2**31
-
-
 def _check(name: str, value: Any) -> None:
     """Raise ``InputError`` unless a field of ``DeployInfo`` has its form."""
     form, is_right = {
         "labels": ("a list of texts of one line", _is_labels(value)),
         "is_regression": ("true or false", isinstance(value, bool)),
         "task_name": ("a text of one line or null", value is None or _is_labels([value])),
-        "pad_token_id": ("a token id", _is_size(value, least=0)),
+        "pad_token_id": ("a token id", is_size(value, least=0)),
         "file_bytes": (
             "sizes by name",
-            isinstance(value, dict) and all(_is_size(v, 0, 2**63) for v in value.values()),
+            isinstance(value, dict) and all(is_size(v, 0, 2**63) for v in value.values()),
         ),
         "versions": ("an object", isinstance(value, dict)),
-    }.get(name, (f"a whole number from 1 to {MAX_SIZE}", _is_size(value)))
+    }.get(name, (f"a whole number from 1 to {MAX_SIZE}", is_size(value)))
     if not is_right:
         raise InputError(f"{name} must be {form}; got {short(value)}; {EXPORT_HINT}")
 
 
 def _is_labels(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(v, str) and is_label(v) for v in value)
-
-
-def _is_size(value: Any, least: int = 1, most: int = MAX_SIZE) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
 EXPORT_HINT = "write the directory with export_model.py --static_sub_model DIR"

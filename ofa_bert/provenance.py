@@ -11,7 +11,14 @@ from ofa_bert.checkpoint.weights import READERS
 from ofa_bert.data.tasks import find_task, is_task
 from ofa_bert.durable import sha256
 
-MODEL_FILES = ("config.json", "model_config.json", "vocab.txt", "tokenizer.json", *READERS)
+MODEL_FILES = (
+    "config.json",
+    "model_config.json",
+    "vocab.txt",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    *READERS,
+)
 
 
 def input_hashes(settings: Mapping[str, Any]) -> dict[str, str]:

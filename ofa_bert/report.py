@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ofa_bert.config import ModelConfig, width_label
 from ofa_bert.safe_text import markdown
-from ofa_bert.subnet import Subnet, count_macs, count_params
+from ofa_bert.subnet import Subnet, count_macs, count_params, span
 
 SCORE = "score"
 UNKNOWN = "-"
@@ -88,8 +88,8 @@ def format_table(rows: Sequence[ReportRow]) -> str:
     full = next((row.latency_ms for row in rows if row.width_mult == 1.0), None)
     columns: dict[str, Callable[[ReportRow], str]] = {
         "width": lambda row: width_label(row.width_mult),
-        "heads": lambda row: _span(row.subnet.num_heads),
-        "neurons": lambda row: _span(row.subnet.num_neurons),
+        "heads": lambda row: span(row.subnet.num_heads),
+        "neurons": lambda row: span(row.subnet.num_neurons),
         **{markdown(name): _metric_cell(name) for name in metric_names},
     }
     # With one metric, that metric is the score.
@@ -136,8 +136,3 @@ def _speed_up(full_ms: float | None, latency_ms: float | None) -> str:
 
 def _number(value: float | None, factor: float, form: str) -> str:
     return UNKNOWN if value is None else format(value * factor, form)
-
-
-def _span(counts: Sequence[int]) -> str:
-    low, high = min(counts), max(counts)
-    return f"{low}" if low == high else f"{low}-{high}"

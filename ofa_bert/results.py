@@ -18,6 +18,7 @@ from ofa_bert.config import width_label
 from ofa_bert.data.tokenizer import Tokenizer
 from ofa_bert.deploy import versions
 from ofa_bert.distill.schedule import cost_share
+from ofa_bert.distill.student import width_name
 from ofa_bert.durable import sha256
 from ofa_bert.export.measure import measure_sub_models
 from ofa_bert.provenance import input_hashes
@@ -68,7 +69,7 @@ def report_widths(
     """
     config = supernet.model.config
     max_seq_length = config.max_seq_length or config.max_position_embeddings
-    by_name = {f"width_{width_label(w)}": w for w in supernet.widths}
+    by_name = {width_name(width_mult): width_mult for width_mult in supernet.widths}
     return build_rows(
         config,
         supernet.widths,

@@ -80,12 +80,14 @@ def resolve_widths(config: ModelConfig, width_mult_list: Sequence[float]) -> dic
     return subnets
 
 
+def span(counts: Sequence[int]) -> str:
+    """Write counts of several layers as one number where they are the same, else as ``6-8``."""
+    low, high = min(counts), max(counts)
+    return f"{low}" if low == high else f"{low}-{high}"
+
+
 def describe(subnet: Subnet) -> str:
     """Write a sub-network in a few words, e.g. ``6 layers, 10 heads, 1280 neurons``."""
-
-    def span(sizes: tuple[int, ...]) -> str:
-        return f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)}-{max(sizes)}"
-
     return (
         f"{len(subnet.layers)} layers, {span(subnet.num_heads)} heads, "
         f"{span(subnet.num_neurons)} neurons"

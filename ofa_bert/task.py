@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,25 +45,36 @@ def load_model_and_task(
     """Load a network, its tokenizer and the task's rows, with the labels in the network's order.
 
     A network without classifier gets a fresh one for the task's labels, drawn from ``seed``.
+    The network's config is given labels, task, length and the tokenizer's padding id.
 
     Raises:
         InputError: if anything is missing or malformed, the labels differ, or texts may be
             longer than the network's positions.
     """
-    known = None if need_train else load_config(source.model_name_or_path)
+    known = load_config(source.model_name_or_path)
     texts = load_task(
         data,
         need_train=need_train,
-        known_labels=known.labels if known else (),
-        regression=bool(known and known.is_regression),
+        known_labels=() if need_train else known.labels,
+        regression=known.is_regression and not need_train,
     )
-    num_classes = max(1, len(texts.labels))
-    model = load_model(source.model_name_or_path, num_classes=num_classes, seed=seed)
+    model = load_model(
+        source.model_name_or_path,
+        num_classes=max(1, len(texts.labels)),
+        labels=() if known.labels else texts.labels,  # a model's own names are compared below
+        seed=seed,
+    )
     tokenizer = load_tokenizer(source.model_name_or_path)
-    check_fits(model.config, tokenizer, data)
-    labels = check_labels(model.config.labels, model.config.num_classes, texts.labels)
+    config = model.config
+    check_fits(config, tokenizer, data)
+    labels = check_labels(config.labels, config.num_classes, texts.labels, texts.hub_labels)
     model.config = dataclasses.replace(
-        model.config, labels=labels, task_name=texts.name, max_seq_length=data.max_seq_length
+        config,
+        labels=labels,
+        task_name=texts.name,
+        max_seq_length=data.max_seq_length,
+        # Many a config.json leaves it at 0. No weight depends on it, and a graph masks by it.
+        pad_token_id=tokenizer.pad_token_id,
     )
     return model, tokenizer, encode_task(texts, labels, tokenizer, data.max_seq_length)
 
@@ -111,6 +123,25 @@ def importance_rows(task: EncodedTask, config: SupernetConfig) -> EncodedDataset
     """Give the rows that score importance, from all over the training or the (first) dev set."""
     rows = task.train if config.importance_split == "train" else next(iter(task.dev.values()))
     return rows if config.importance_examples == -1 else rows.spread(config.importance_examples)
+
+
+def warn_of_poor_teacher(task: EncodedTask, scores: Mapping[str, float]) -> None:
+    """Warn of a teacher that is right less often than one that always names the largest class."""
+    for name, rows in task.dev.items():
+        metric = "accuracy" if len(task.dev) == 1 else f"accuracy_{name}"
+        if metric not in scores:
+            continue
+        share = np.bincount(rows.labels).max() / len(rows)
+        if scores[metric] < share:
+            logger.warning(
+                "the teacher's accuracy on %s is %.4f, below %.4f, the share of the largest class: "
+                "its classes may stand in another order than %s (say which in its config.json, as "
+                "id2label), or it was trained for another task",
+                name,
+                scores[metric],
+                share,
+                ", ".join(task.labels),
+            )
 
 
 def check_fits(config: ModelConfig, tokenizer: Tokenizer, data: DataConfig) -> None:

@@ -59,7 +59,7 @@ def base(tmp_path_factory):
 
 def write_base(folder: Path) -> None:
     """Write a model into ``base``, and train.tsv and dev.tsv of 26 and 11 rows."""
-    model = tiny_model(tiny_config(num_classes=2, max_position_embeddings=20))
+    model = tiny_model(tiny_config(num_classes=2, labels=LABELS, max_position_embeddings=20))
     save_model(model, folder / "base", tiny_tokenizer(folder / "base"))
     for name, count, seed in [("train.tsv", 26, 1), ("dev.tsv", 11, 2)]:
         labels = np.random.default_rng(seed + 100).choice(LABELS, count)

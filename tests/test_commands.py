@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from sklearn.metrics import accuracy_score
 
 import export_model
@@ -66,7 +67,7 @@ def work(tmp_path_factory):
     """A directory with a random model and a few labelled lines, and the cache elsewhere."""
     folder = tmp_path_factory.mktemp("commands")
     save_model(
-        tiny_model(tiny_config(num_classes=2, max_position_embeddings=20)),
+        tiny_model(tiny_config(num_classes=2, labels=LABELS, max_position_embeddings=20)),
         folder / "base",
         tiny_tokenizer(folder / "base"),
     )
@@ -213,6 +214,14 @@ def read_results(folder):
     return json.loads((folder / "results.json").read_text())
 
 
+def supernet_with(supernet, folder, **changes):
+    """A copy of the supernet whose run had other settings."""
+    shutil.copytree(supernet[0], folder / "supernet")
+    path = folder / "supernet" / "train_config.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **changes}))
+    return folder / "supernet"
+
+
 # What each command makes
 
 
@@ -260,6 +269,17 @@ def test_run_glue_ofa_reports_what_each_width_scores_and_weighs(work, supernet):
         assert f"{100 * accuracy:.2f}" in shown[0] or f"{accuracy:.4f}" in shown[0]
 
 
+def test_a_teacher_that_is_never_right_is_a_warning(work, teacher, tmp_path):
+    texts = sentences(6, seed=5)
+    answers = logits_of(load_model(teacher[0]), texts).argmax(-1)
+    rows = [f"{text}\t{LABELS[1 - answer]}\n" for text, answer in zip(texts, answers, strict=True)]
+    dev = data_file(tmp_path, "sentence\tlabel\n" + "".join(rows))
+    argv = ofa_argv(work, tmp_path / "out", dev_file=dev, width_mult_list="1.0", max_steps=1)
+    result = run(run_glue_ofa.main, argv)
+    assert result.code == 0, result.err
+    assert "the teacher's accuracy on dev is 0.0000, below" in result.err
+
+
 def test_export_writes_each_width_and_its_parity(exported, supernet):
     work, result = exported
     source = load_supernet(supernet[0])
@@ -273,7 +293,10 @@ def test_export_writes_each_width_and_its_parity(exported, supernet):
             work / "static" / folder
         ).keys()
     assert result.out.count("width ") == 2
-    assert "rows" in result.out
+    assert result.out.count("parity on 11 rows of the dev set, largest") == 2
+    accuracy = read_results(supernet[0])["widths"][-1]["metrics"]["accuracy"]
+    card = (work / "dynamic" / "width_mult_0.5" / "README.md").read_text()
+    assert f"| accuracy | {100 * accuracy:.2f} |" in card
 
 
 def test_evaluate_scores_a_model_or_each_width(work, supernet, exported):
@@ -340,6 +363,35 @@ def test_a_process_evaluates_its_share_of_the_rows(work, teacher, tmp_path, monk
         evaluate.evaluate(configs, distributed.Ranks(rank, 2))
         assert ("accuracy" in capsys.readouterr().out) == (rank == 0)
     assert shares == [EVALUATION_BATCH_SIZE + 5, EVALUATION_BATCH_SIZE]
+
+
+def test_rows_that_are_typed_win_over_those_of_the_run(work, supernet, exported, tmp_path):
+    other = supernet_with(supernet, tmp_path, data_dir="gone", train_file=None, dev_file=None)
+    argv = flags(model_name_or_path=other, dev_file=work / "dev.tsv", n_gpu=0, log_level="warning")
+    result = run(cli.main, ["evaluate", *argv])
+    assert result.code == 0, result.err
+    accuracy = dev_accuracy(work, load_model(supernet[0]))
+    assert f"width 1.0: accuracy {accuracy:.4f}" in result.out
+    argv = export_argv(other, tmp_path / "dynamic", dev_file=work / "dev.tsv")
+    result = run(export_model.main, argv)
+    assert result.code == 0, result.err
+    assert "parity on 11 rows of the dev set" in result.out
+
+
+def test_a_sub_model_is_evaluated_at_the_length_it_was_trained_for(work, exported):
+    sub_model = work / "dynamic" / "width_mult_0.5"
+    values = data_flags(work, task_name=None, train_file=None, max_seq_length=None)
+    result = run(cli.main, ["evaluate", *flags(**values, model_name_or_path=sub_model)])
+    assert result.code == 0, result.err
+    assert f"model: accuracy {dev_accuracy(work, load_model(sub_model)):.4f}" in result.out
+
+
+def test_parity_is_checked_on_random_rows_where_the_runs_own_are_gone(supernet, tmp_path):
+    other = supernet_with(supernet, tmp_path, dev_file=str(tmp_path / "gone.tsv"))
+    result = run(export_model.main, export_argv(other, tmp_path / "dynamic"))
+    assert result.code == 0, result.err
+    assert "parity is checked on random ids, not on the dev set: data file must" in result.err
+    assert "parity on 16 random rows, largest" in result.out
 
 
 def expected_answers(work, texts):
@@ -659,6 +711,14 @@ def test_a_mistake_is_one_line_and_writes_nothing(work, teacher, supernet, tmp_p
 
 
 EXPORT_MISTAKES = {
+    "rows that are not there": (
+        lambda work, at: {"dev_file": at / "gone.tsv"},
+        r"data file must exist; got .*gone\.tsv, which does not",
+    ),
+    "no directory of rows": (
+        lambda work, at: {"task_name": "SST-2", "data_dir": at / "gone"},
+        r"data_dir must be a directory; got .*gone",
+    ),
     "no supernet": (
         lambda work, at: {"model_name_or_path": work / "teacher"},
         r"teacher holds no supernet\.json: it is not a supernet; make one with run_glue_ofa",

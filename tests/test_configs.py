@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,8 @@ import yaml
 
 import run_glue_ofa
 from ofa_bert.arguments import parse_args
+from ofa_bert.data.dataset import load_task
+from ofa_bert.data.readers import Example
 from ofa_bert.data.tasks import TASKS, find_task
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,6 +49,18 @@ def test_every_value_names_its_source(path):
     for name in yaml.safe_load(text):
         line = next(line for line in text.splitlines() if line.startswith(f"{name}:"))
         assert "# source: " in line or name == "task_name"
+
+
+def test_the_yaml_of_qqp_passes_over_the_broken_rows_of_its_files(tmp_path):
+    header = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate"
+    good = "1\t3\t4\tHow so?\tWhy?\t1"
+    # A question with a line end in it leaves two rows, of four fields and of three.
+    broken = ["2\t5\t6\tWhat is", "this?\tWhat?\t0", "3\t7\t8\t\tWho?\t0"]
+    (tmp_path / "train.tsv").write_text("\n".join([header, good, *broken]) + "\n")
+    (tmp_path / "dev.tsv").write_text(f"{header}\n{good}\n")
+    (path,) = [path for path in CONFIGS if path.stem == "qqp"]
+    data = replace(parse(path)["DataConfig"], data_dir=str(tmp_path))
+    assert load_task(data).train == [Example("How so?", "Why?", "1")]
 
 
 def test_a_flag_overrides_a_yaml():

@@ -191,6 +191,21 @@ def test_the_models_label_order_wins():
     assert check_labels((), 1, ()) == ()
 
 
+def test_names_of_the_hub_stand_for_the_datas_labels():
+    names = ("negative", "positive")
+    assert check_labels(("negative", "positive"), 2, ("0", "1"), names) == ("0", "1")
+    assert check_labels(("POSITIVE", "NEGATIVE"), 2, ("0", "1"), names) == ("1", "0")
+    assert check_labels(("1", "0"), 2, ("0", "1"), names) == ("1", "0")
+    mnli = ("contradiction", "entailment", "neutral")
+    found = check_labels(("ENTAILMENT", "NEUTRAL", "CONTRADICTION"), 3, mnli, mnli)
+    assert found == ("entailment", "neutral", "contradiction")
+    # Own labels that differ in case are different ones.
+    with pytest.raises(InputError, match="write the data's names, in the model's order, into its"):
+        check_labels(("A", "B"), 2, ("a", "b"))
+    with pytest.raises(InputError, match=r"\['0', 'negative'\] for the model"):
+        check_labels(("0", "negative"), 2, ("0", "1"), names)
+
+
 @pytest.mark.parametrize(
     ("model", "num_classes", "data", "message"),
     [

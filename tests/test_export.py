@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 
@@ -12,8 +15,9 @@ from ofa_bert.export.export import export_width
 from ofa_bert.export.measure import measure_sub_models
 from ofa_bert.export.model_card import CardFacts
 from ofa_bert.export.parity import ParityError
-from ofa_bert.export.source import random_batches
+from ofa_bert.export.source import card_facts, random_batches
 from ofa_bert.export.staging import STATIC, SUB_MODEL, check_replaceable, staged
+from ofa_bert.export.static import export_static
 from ofa_bert.predictor import Predictor
 from ofa_bert.subnet import count_params, describe, resolve_widths, subnet_at_width
 from tests.tiny import tiny_batch, tiny_config, tiny_model, tiny_tokenizer
@@ -113,6 +117,17 @@ def test_the_card_says_what_it_is(model, tokenizer, tmp_path):
         "python -m ofa_bert predict --model",
     ]:
         assert said in card
+
+
+def test_scores_of_a_sub_network_are_found_by_any_of_its_widths(tmp_path):
+    subnet = subnet_at_width(CONFIG, 2 / 3)
+    row = {"width_mult": 2 / 3, "metrics": {"mcc": 0.5}, "teacher_score": 0.75, "latency_ms": None}
+    results = {"widths": [{**row, "subnet": dataclasses.asdict(subnet)}]}
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    # 0.6667 of 4 heads and 29 neurons are 2.67 and 19.33: 3 and 19, as for 2/3.
+    found = card_facts(tmp_path, subnet_at_width(CONFIG, 0.6667))
+    assert found == CardFacts(tmp_path.name, {"mcc": 0.5}, teacher_score=0.75)
+    assert card_facts(tmp_path, subnet_at_width(CONFIG, 0.5)) == CardFacts(tmp_path.name)
 
 
 def test_the_code_in_the_card_runs(model, tokenizer, tmp_path):
@@ -216,6 +231,18 @@ def test_a_max_seq_length_beyond_the_positions_is_refused(model, tokenizer, tmp_
         InputError, match=r"max_seq_length must be 3 to 160, .*; got 161; type --max"
     ):
         export(model, tokenizer, tmp_path, max_seq_length=161)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("static", [False, True])
+def test_a_tokenizer_with_another_padding_id_is_refused(tokenizer, tmp_path, static):
+    model = tiny_model(tiny_config(pad_token_id=3))
+    static_dir = tmp_path / "static" if static else None
+    message = r"pad_token_id must be 0, the tokenizer's \[PAD\]; got 3 .* config.json to 0"
+    with pytest.raises(InputError, match=message):
+        export(model, tokenizer, tmp_path, static_dir=static_dir)
+    with pytest.raises(InputError, match=message):
+        export_static(model, tmp_path / "static", tokenizer=tokenizer, max_seq_length=16)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -213,7 +213,7 @@ def test_missing_pooler_too(ours: Path, caplog: pytest.LogCaptureFixture) -> Non
     edit_weights(ours, drop("classifier.", "bert.pooler."))
     model = load_model(ours)
     assert "has no pooler and no classifier" in caplog.text
-    assert model.config.labels == ("a", "b", "c")
+    assert (model.config.num_classes, model.config.labels) == (3, ())  # a, b, c were another's
     assert 0.01 < float(model.bert.pooler.dense.weight.std()) < 0.03
     assert model.classifier.weight.shape == [12, 3]
 
@@ -232,6 +232,16 @@ def test_classes_of_a_trained_classifier_stay(ours: Path) -> None:
         load_model(ours, labels=("c", "b", "a"))
     edit_config(ours, labels=[])
     assert load_model(ours, labels=("c", "b", "a")).config.labels == ("c", "b", "a")
+
+
+def test_names_that_are_assumed_are_told(ours: Path, caplog: pytest.LogCaptureFixture) -> None:
+    edit_config(ours, labels=[])
+    load_model(ours, labels=("0", "1", "2"))  # which say no more than the numbers of the classes
+    assert caplog.messages == []
+    load_model(ours, labels=("contradiction", "entailment", "neutral"))
+    (message,) = caplog.messages
+    assert f"{ours} does not name its classes" in message
+    assert "taken for contradiction, entailment, neutral, in this order; if it was" in message
 
 
 def test_everything_that_does_not_fit_is_named_at_once(ours: Path) -> None:

@@ -110,3 +110,4 @@ def test_the_line_that_is_printed():
         "supernet vs sub-model 1.2e-06, sub-model vs static graph 3.0e-07"
     )
     assert str(Parity(8, 0.0, None)).endswith("supernet vs sub-model 0.0e+00, no static graph")
+    assert str(Parity(8, 0.0, None, "random rows")).startswith("parity on 8 random rows, largest")

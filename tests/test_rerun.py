@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
@@ -13,7 +14,7 @@ from ofa_bert.arguments import parse_args, resolved, to_argv
 from ofa_bert.commands import rerun
 from ofa_bert.durable import sha256
 from ofa_bert.errors import CheckError, InputError
-from ofa_bert.provenance import differences
+from ofa_bert.provenance import differences, input_hashes
 from tests.runs import (  # noqa: F401
     base,
     contents,
@@ -180,6 +181,16 @@ def test_a_command_line_comes_back_from_its_configs(tmp_path):
     again = parse_args("x", "", run_glue_ofa.GROUPS, to_argv(configs))
     assert again == configs
     assert resolved(again)["learning_rate"] == 1e-3
+
+
+def test_every_file_of_a_model_that_is_read_is_hashed(tmp_path):
+    names = "config.json model.safetensors vocab.txt tokenizer.json tokenizer_config.json".split()
+    for name in names:
+        (tmp_path / name).write_text(name)
+    settings = {"task_name": "own", "data_dir": None, "train_file": None, "dev_file": None}
+    assert input_hashes({**settings, "model_name_or_path": str(tmp_path)}) == {
+        str(tmp_path / name): hashlib.sha256(name.encode()).hexdigest() for name in names
+    }
 
 
 def test_files_of_one_name_are_told_apart():

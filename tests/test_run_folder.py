@@ -7,6 +7,7 @@ import re
 import pytest
 import yaml
 
+from ofa_bert.checkpoint.files import write_json
 from ofa_bert.config import (
     DataConfig,
     DeviceConfig,
@@ -25,6 +26,7 @@ from ofa_bert.run_folder import (
     read_settings,
 )
 from ofa_bert.run_identity import changed_settings, describe_run
+from tests.tiny import tiny_config
 
 MAIN = Ranks()
 
@@ -83,6 +85,32 @@ def test_data_settings_are_those_of_the_run_and_no_others(tmp_path):
     assert values["train_file"] == "t.tsv"
     assert "batch_size" not in values
     assert DataConfig(**values).task_name == "own"
+
+
+def test_rows_that_are_typed_take_the_place_of_the_runs(tmp_path):
+    glue = {"task_name": "SST-2", "data_dir": "glue", "max_seq_length": 16}
+    own = {"train_file": "t.tsv", "dev_file": "d.tsv", "text_columns": ["a"], "label_column": "b"}
+    for name, settings in [("glue", glue), ("own", {**own, "data_dir": None, "task_name": "own"})]:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "train_config.yaml").write_text(yaml.safe_dump(settings))
+    files = DataConfig(dev_file="new.tsv")
+    assert data_settings(tmp_path / "glue", files) == {"task_name": "SST-2", "max_seq_length": 16}
+    assert data_settings(tmp_path / "own", files)["text_columns"] == ("a",)
+    folder = DataConfig(data_dir="new")
+    assert data_settings(tmp_path / "own", folder) == {"data_dir": None, "task_name": "own"}
+    for typed in (DataConfig(), folder):
+        assert data_settings(tmp_path / "glue", typed) == glue
+
+
+def test_without_a_run_the_models_config_tells_task_and_length(tmp_path):
+    config = tiny_config(task_name="sst-2", max_seq_length=16)
+    write_json(tmp_path / "config.json", config.to_dict())
+    assert data_settings(tmp_path) == {"task_name": "sst-2", "max_seq_length": 16}
+    write_json(tmp_path / "config.json", tiny_config().to_dict())
+    assert data_settings(tmp_path) == data_settings(tmp_path / "gone") == {}
+    start(tmp_path / "run")
+    write_json(tmp_path / "run" / "config.json", config.to_dict())
+    assert data_settings(tmp_path / "run")["task_name"] == "own"
 
 
 def test_settings_that_are_no_yaml_are_named(tmp_path):

@@ -9,8 +9,10 @@ from ofa_bert.checkpoint.save import save_model
 from ofa_bert.config import DataConfig, SourceConfig, SupernetConfig
 from ofa_bert.data.tokenizer import load_tokenizer
 from ofa_bert.errors import InputError
-from ofa_bert.task import check_fits, importance_rows, load_model_and_task
-from tests.oracles import weights_of
+from ofa_bert.export.static import export_static
+from ofa_bert.predictor import Predictor
+from ofa_bert.task import check_fits, importance_rows, load_model_and_task, warn_of_poor_teacher
+from tests.oracles import bert_of, weights_of
 from tests.tiny import VOCAB_SIZE, tiny_config, tiny_model, tiny_tokenizer, tiny_vocab
 
 TRAIN = [("w1 w2", "good"), ("w3", "bad"), ("w4 w5 w6", "bad"), ("w7", "good"), ("w8", "bad")]
@@ -69,10 +71,28 @@ def test_the_models_label_order_wins(tmp_path, data):
     assert task.train.labels.tolist() == [0, 1, 1, 0, 1]
 
 
-def test_a_model_without_names_takes_those_of_the_data(tmp_path, data):
+def test_a_model_without_names_takes_those_of_the_data_and_says_so(tmp_path, data, caplog):
     source = write_model(tmp_path / "model", labels=())
     model, _, _ = load_model_and_task(source, data)
     assert model.config.labels == ("bad", "good")
+    assert "taken for bad, good, in this order" in caplog.text
+
+
+def test_a_teacher_with_the_hubs_names_of_the_classes(tmp_path, data):
+    for name in ("train.tsv", "dev.tsv"):
+        (tmp_path / name).write_text("sentence\tlabel\nw1 w2\t1\nw3\t0\nw4\t1\n")
+    source = write_model(tmp_path / "model", labels=("POSITIVE", "NEGATIVE"))
+    glue = DataConfig("SST-2", data_dir=str(tmp_path), max_seq_length=16)
+    model, _, task = load_model_and_task(source, glue)
+    assert model.config.labels == task.labels == ("1", "0")
+    assert task.train.labels.tolist() == task.dev["dev"].labels.tolist() == [0, 1, 0]
+
+
+def test_a_fresh_classifier_has_the_datas_labels_and_assumes_nothing(tmp_path, data, caplog):
+    for name, labels in [("unnamed", ()), ("named", ("no", "yes"))]:
+        source = write_model(tmp_path / name, keep_classifier=False, labels=labels)
+        assert load_model_and_task(source, data)[0].config.labels == ("bad", "good")
+    assert "does not name its classes" not in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -133,3 +153,43 @@ def test_what_the_model_cannot_take_is_refused(tmp_path):
     larger = load_tokenizer(tmp_path)
     with pytest.raises(InputError, match=r"vocabulary has 61 tokens, the model's embedding 60"):
         check_fits(config, larger, DataConfig(max_seq_length=20))
+
+
+def test_a_vocabulary_with_its_padding_elsewhere_hides_no_word(tmp_path, data):
+    """The config says 0, as most do; there the tokenizer has a word, and [PAD] at 3."""
+    source = write_model(tmp_path / "model", labels=("bad", "good"))
+    vocab = tiny_vocab()
+    vocab[:4] = ["w1", "[UNK]", "[CLS]", "[PAD]"]
+    vocab[vocab.index("w1", 1)] = "[SEP]"
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / "model" / name).unlink()
+    (tmp_path / "model" / "vocab.txt").write_text("\n".join(vocab) + "\n")
+    model, tokenizer, _ = load_model_and_task(source, data)
+    assert model.config.pad_token_id == 3
+
+    texts = ["w1 w2", "w1 w5 w1 w6"]
+    ids = [[vocab.index(token) for token in ["[CLS]", *t.split(), "[SEP]"]] for t in texts]
+    export_static(model, tmp_path / "static", tokenizer=tokenizer, max_seq_length=16)
+    answers = Predictor(tmp_path / "static").predict(texts)
+    for row, answer in zip(ids, answers, strict=True):
+        batch = {"input_ids": np.array([row]), "token_type_ids": np.zeros((1, len(row)), "int64")}
+        batch["attention_mask"] = np.ones((1, len(row)), "int64")
+        np.testing.assert_allclose(answer.logits, bert_of(model, batch)[0][0], rtol=1e-5, atol=1e-5)
+
+
+def test_a_teacher_that_is_worse_than_the_largest_class_is_a_warning(tmp_path, data, caplog):
+    source = write_model(tmp_path / "model", labels=("bad", "good"))
+    rows = [("w1", "bad"), ("w2", "bad"), ("w3", "good")]  # "bad" alone is right in 2 of 3
+    config = dataclasses.replace(data, dev_file=write_tsv(tmp_path / "dev.tsv", rows))
+    _, _, task = load_model_and_task(source, config)
+    warn_of_poor_teacher(task, {"accuracy": 2 / 3})
+    warn_of_poor_teacher(task, {"mcc": -1.0})
+    assert caplog.messages == []
+    warn_of_poor_teacher(task, {"accuracy": 1 / 3})
+    two = dataclasses.replace(task, dev={"matched": task.dev["dev"], "mismatched": task.train})
+    # 3 of the 5 training rows are "bad".
+    warn_of_poor_teacher(two, {"accuracy_matched": 0.7, "accuracy_mismatched": 0.5})
+    (one, other) = caplog.messages
+    assert "accuracy on dev is 0.3333, below 0.6667, the share of the largest class" in one
+    assert "another order than bad, good (say which in its config.json, as id2label)" in one
+    assert "accuracy on mismatched is 0.5000, below 0.6000" in other

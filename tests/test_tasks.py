@@ -49,6 +49,21 @@ def test_the_nine_tasks(name, texts, labels, metrics):
     assert len(TASKS) == 9
 
 
+# Features of nyu-mll/glue on the hub, from which run_glue.py takes the names of a model's classes.
+@pytest.mark.parametrize(
+    ("name", "hub_labels"),
+    [
+        ("CoLA", ("unacceptable", "acceptable")),
+        ("SST-2", ("negative", "positive")),
+        ("MRPC", ("not_equivalent", "equivalent")),
+        ("QQP", ("not_duplicate", "duplicate")),
+        ("WNLI", ("not_entailment", "entailment")),
+    ],
+)
+def test_the_hubs_names_of_0_and_1(name, hub_labels):
+    assert (find_task(name).labels, find_task(name).hub_labels) == (("0", "1"), hub_labels)
+
+
 def test_only_mnli_has_two_development_sets():
     assert dict(find_task("MNLI").dev_files) == {
         "matched": "dev_matched.tsv",

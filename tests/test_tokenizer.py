@@ -270,3 +270,33 @@ def test_a_hub_name_finds_the_vocabulary_and_its_case_in_the_cache_of_paddlenlp(
     assert asked == [("bert-base-cased", "bert-base-cased-vocab.txt")]
     # [CLS] Cat cat [SEP]: a cased model keeps them apart.
     assert tokenizer.encode(["Cat cat"], None, 8).input_ids[0].tolist() == [2, 4, 5, 3]
+
+
+@pytest.mark.filterwarnings("ignore")  # paddlenlp's import
+def test_a_hub_name_that_paddlenlp_does_not_know_says_its_case_itself(
+    tmp_path, monkeypatch, caplog
+):
+    download = pytest.importorskip("paddlenlp.utils.download")
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\nCat\ncat\n")
+
+    def find(name, filenames, **_):
+        assert name == "owner/cased"
+        path = tmp_path / filenames[0]
+        return str(path) if path.exists() else None
+
+    monkeypatch.setattr(download, "resolve_file_path", find)
+    monkeypatch.chdir(tmp_path)
+
+    def ids():
+        return load_tokenizer("owner/cased").encode(["Cat cat"], None, 8).input_ids[0].tolist()
+
+    # [CLS] cat cat [SEP]: what BERT does without being told.
+    assert ids() == [2, 5, 5, 3]
+    assert "owner/cased has no tokenizer_config.json: texts are lower-cased" in caplog.text
+    caplog.clear()
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+    assert ids() == [2, 4, 5, 3]
+    assert caplog.messages == []
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": "no"}')
+    with pytest.raises(InputError, match=r"do_lower_case in tokenizer_config.json of owner/cased"):
+        ids()

@@ -17,6 +17,7 @@ from ofa_bert.errors import InputError
 
 HUB_NAME = r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?"
 VOCAB_FILE = "vocab.txt"
+TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
 TIMEOUT_SECONDS = 5.0
 
 
@@ -48,11 +49,12 @@ def fetch(name: str) -> tuple[dict[str, Any], Path]:
         return dict(known), _cached(name, weights)
 
 
-def fetch_vocab(name: str) -> tuple[Path, dict[str, Any]]:
+def fetch_vocab(name: str) -> tuple[Path, dict[str, Any] | None]:
     """Download a model's vocabulary unless paddlenlp's cache has it.
 
     Returns:
-        Its vocab.txt in the cache, and what paddlenlp says of lower-casing, if anything.
+        Its vocab.txt in the cache, and the values of its tokenizer config, from paddlenlp or else
+        from the hub; None where neither has one.
 
     Raises:
         InputError: as ``fetch``.
@@ -63,10 +65,17 @@ def fetch_vocab(name: str) -> tuple[Path, dict[str, Any]]:
     with _one_line_errors(name):
         known = BertTokenizer.pretrained_init_configuration.get(name)
         if known is None:
-            return _cached(name, [VOCAB_FILE]), {}
-        return _cached(name, [BertTokenizer.pretrained_resource_files_map["vocab_file"][name]]), {
-            key: known[key] for key in ("do_lower_case",) if key in known
-        }
+            return _cached(name, [VOCAB_FILE]), _tokenizer_config(name)
+        files = BertTokenizer.pretrained_resource_files_map["vocab_file"]
+        return _cached(name, [files[name]]), dict(known)
+
+
+def _tokenizer_config(name: str) -> dict[str, Any] | None:
+    try:
+        path = _cached(name, [TOKENIZER_CONFIG_FILE])
+    except OSError:  # what paddlenlp makes of a file that is not there
+        return None
+    return read_json(path, "tokenizer config")
 
 
 def _need_paddlenlp(name: str) -> None:

@@ -43,7 +43,7 @@ def load_model(
     Args:
         model_name_or_path: a checkpoint directory, or a name paddlenlp's hub knows.
         num_classes: classes the model must have; default: those of the checkpoint.
-        labels: their names; default: those of the checkpoint.
+        labels: their names; default: those of the checkpoint's classifier.
         seed: decides the fresh weights.
 
     Returns:
@@ -120,11 +120,9 @@ def _directory(model_name_or_path: str | Path) -> Path | None:
 def _with_new_classes(
     config: ModelConfig, num_classes: int | None, labels: tuple[str, ...]
 ) -> ModelConfig:
-    """Give the config the classes of a classifier yet to be trained."""
+    """Give the config the classes of a fresh classifier; the names it holds were of another one."""
     if num_classes is None:
         num_classes = len(labels) or config.num_classes
-    if not labels and num_classes == config.num_classes:
-        labels = config.labels
     return dataclasses.replace(config, num_classes=num_classes, labels=labels)
 
 
@@ -142,6 +140,13 @@ def _with_same_classes(
         f"labels must be {short(list(config.labels))}, as the classifier in {where} has them; "
         f"got {short(list(labels))}",
     )
+    if not config.labels and labels != tuple(str(number) for number in range(len(labels))):
+        logger.warning(
+            "%s does not name its classes: they are taken for %s, in this order; if it was trained "
+            "in another one, write that into its config.json (id2label)",
+            where,
+            ", ".join(labels),
+        )
     return dataclasses.replace(config, labels=labels or config.labels)
 
 

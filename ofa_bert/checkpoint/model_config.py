@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from ofa_bert.checkpoint.files import read_json, short
-from ofa_bert.config import MODEL_TYPES, ModelConfig, require
+from ofa_bert.config import MAX_SIZE, MODEL_TYPES, ModelConfig, is_size, require
 from ofa_bert.errors import InputError, nearest
 from ofa_bert.safe_text import is_label
 
 CONFIG_FILE = "config.json"
 OLD_CONFIG_FILE = "model_config.json"
 MAX_LAYERS = 1000
-MAX_SIZE = 2**31
 
 SAME_ACTIVATION = {"gelu_pytorch_tanh": "gelu_new", "gelu_fast": "gelu_new"}
 """Other names of activations we know."""
@@ -167,7 +166,7 @@ def _common(values: Mapping[str, Any]) -> dict[str, Any]:
     act = values.get("hidden_act", "gelu")
     act = _checked("hidden_act", act, "a short text", lambda v: isinstance(v, str) and len(v) < 40)
     pad = values.get("pad_token_id", 0)
-    known["pad_token_id"] = _checked("pad_token_id", pad, "a token id", lambda v: _is_size(v, 0))
+    known["pad_token_id"] = _checked("pad_token_id", pad, "a token id", lambda v: is_size(v, 0))
     return {**known, "hidden_act": SAME_ACTIVATION.get(act, act)}
 
 
@@ -236,7 +235,7 @@ def _integer(
 ) -> int:
     value = values.get(name, default)
     require(value is not None, f"{name} must be given; it is missing")
-    return _checked(name, value, f"a whole number from 1 to {most}", lambda v: _is_size(v, 1, most))
+    return _checked(name, value, f"a whole number from 1 to {most}", lambda v: is_size(v, 1, most))
 
 
 def _fraction(name: str, value: Any, most: float) -> float:
@@ -247,10 +246,6 @@ def _fraction(name: str, value: Any, most: float) -> float:
 def _checked(name: str, value: Any, form: str, rule: Callable[[Any], bool]) -> Any:
     require(rule(value), f"{name} must be {form}; got {short(value)}")
     return value
-
-
-def _is_size(value: Any, least: int, most: int = MAX_SIZE) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
 def _is_number(value: Any) -> bool:

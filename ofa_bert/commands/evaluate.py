@@ -20,8 +20,8 @@ NAME = "ofa_bert evaluate"
 
 def main(argv: Sequence[str]) -> int:
     """Read the command line; data flags default to those of the run that made the model."""
-    source = parse_args(NAME, __doc__ or "", GROUPS, argv)[0]
-    defaults = data_settings(source.model_name_or_path)
+    source, typed, _ = parse_args(NAME, __doc__ or "", GROUPS, argv)
+    defaults = data_settings(source.model_name_or_path, typed)
     configs = parse_args(NAME, __doc__ or "", GROUPS, argv, defaults)
     again = ["evaluate", *argv]
     return run_on_devices(

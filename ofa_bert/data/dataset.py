@@ -31,6 +31,8 @@ class TaskData:
     """Empty where it was not asked for."""
     dev: dict[str, list[Example]]
     """By split: ``dev``; MNLI has ``matched`` and ``mismatched``."""
+    hub_labels: tuple[str, ...] = ()
+    """Other names of the classes, by index, in any case; see ``Task``."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,10 @@ def load_task(
 
 
 def check_labels(
-    model_labels: Sequence[str], num_classes: int, data_labels: Sequence[str]
+    model_labels: Sequence[str],
+    num_classes: int,
+    data_labels: Sequence[str],
+    hub_labels: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """Agree on one label order for a trained model and a data set; the model's order wins.
 
@@ -91,9 +96,10 @@ def check_labels(
         model_labels: label of each of the model's classes; empty where it does not say.
         num_classes: width of the model's logits.
         data_labels: labels of the data; empty for a regression.
+        hub_labels: other names of these, in the same order, which a model may bear in any case.
 
     Returns:
-        The label of each class, by index.
+        The data's label of each class, by index.
 
     Raises:
         InputError: if the labels differ, or, where the model does not say, their number.
@@ -101,12 +107,22 @@ def check_labels(
     expected = max(len(data_labels), 1)  # A regression has one output and no labels.
     if not model_labels and num_classes == expected:
         return tuple(data_labels)
-    if model_labels and set(model_labels) == set(data_labels):
-        return tuple(model_labels)
+    other_names = dict(zip(map(str.lower, hub_labels), data_labels, strict=False))
+    labels = [
+        label if label in data_labels else other_names.get(label.lower(), label)
+        for label in model_labels
+    ]
+    if labels and sorted(labels) == sorted(data_labels):
+        return tuple(labels)
+    hint = "check --task_name and --model_name_or_path"
+    if len(labels) == expected:
+        hint += (
+            "; if the classes are the same, write the data's names, in the model's order, into "
+            "its config.json (id2label, or labels where it has that)"
+        )
     raise InputError(
         f"labels of the model must be those of the data; got {_named(model_labels, num_classes)} "
-        f"for the model and {_named(data_labels, expected)} for the data; "
-        "check --task_name and --model_name_or_path"
+        f"for the model and {_named(data_labels, expected)} for the data; {hint}"
     )
 
 
@@ -122,7 +138,15 @@ def _needs_task(config: DataConfig) -> bool:
 
 
 def _task_data(task: Task, train: list[Example], dev: dict[str, list[Example]]) -> TaskData:
-    return TaskData(task.name, task.labels, task.regression, task.metrics, train, dev)
+    return TaskData(
+        name=task.name,
+        labels=task.labels,
+        regression=task.regression,
+        metrics=task.metrics,
+        train=train,
+        dev=dev,
+        hub_labels=task.hub_labels or task.labels,
+    )
 
 
 def _find_files(config: DataConfig, task: Task | None, need_train: bool) -> _Files:

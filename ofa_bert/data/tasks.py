@@ -26,6 +26,9 @@ class Task:
     """Name of the label's column, or its number."""
     labels: tuple[str, ...] = BINARY
     """Label of each class, by index; empty for a regression."""
+    hub_labels: tuple[str, ...] = ()
+    """Names of these classes on the Hugging Face hub, and so in models that were trained there with
+    ``run_glue.py``; empty where they are those of ``labels``."""
     metrics: tuple[str, ...] = ("accuracy",)
     """Names ``metrics.compute_metrics`` knows; their mean is the task's score."""
     train_file: str = "train.tsv"
@@ -39,12 +42,24 @@ class Task:
 
 
 TASKS = (
-    Task("SST-2", ("sentence",), "label"),
+    Task("SST-2", ("sentence",), "label", hub_labels=("negative", "positive")),
     # No header: source, label, the author's mark, sentence.
-    Task("CoLA", ("3",), "1", metrics=("mcc",)),
-    Task("MRPC", ("#1 String", "#2 String"), "Quality", metrics=("accuracy", "f1")),
+    Task("CoLA", ("3",), "1", hub_labels=("unacceptable", "acceptable"), metrics=("mcc",)),
+    Task(
+        "MRPC",
+        ("#1 String", "#2 String"),
+        "Quality",
+        hub_labels=("not_equivalent", "equivalent"),
+        metrics=("accuracy", "f1"),
+    ),
     Task("STS-B", ("sentence1", "sentence2"), "score", labels=(), metrics=("pearson", "spearman")),
-    Task("QQP", ("question1", "question2"), "is_duplicate", metrics=("accuracy", "f1")),
+    Task(
+        "QQP",
+        ("question1", "question2"),
+        "is_duplicate",
+        hub_labels=("not_duplicate", "duplicate"),
+        metrics=("accuracy", "f1"),
+    ),
     # PaddleNLP's order, alphabetical. Hugging Face's is entailment, neutral, contradiction: a
     # teacher from there carries its own order, and that one then wins (dataset.check_labels).
     Task(
@@ -56,7 +71,12 @@ TASKS = (
     ),
     Task("QNLI", ("question", "sentence"), "label", labels=ENTAILMENT),
     Task("RTE", ("sentence1", "sentence2"), "label", labels=ENTAILMENT),
-    Task("WNLI", ("sentence1", "sentence2"), "label"),
+    Task(
+        "WNLI",
+        ("sentence1", "sentence2"),
+        "label",
+        hub_labels=("not_entailment", "entailment"),
+    ),
 )
 
 

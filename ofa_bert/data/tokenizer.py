@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -18,6 +19,8 @@ from ofa_bert.checkpoint.hub import fetch_vocab, is_hub_name
 from ofa_bert.data.ragged import Ragged
 from ofa_bert.errors import InputError
 from ofa_bert.safe_text import short
+
+logger = logging.getLogger(__name__)
 
 VOCAB_FILE = "vocab.txt"
 TOKENIZER_FILE = "tokenizer.json"
@@ -206,16 +209,16 @@ def load_tokenizer(directory: str | Path) -> Tokenizer:
     """Read a tokenizer from a directory: tokenizer.json, or else vocab.txt; or by its hub name.
 
     With vocab.txt, ``do_lower_case``, ``strip_accents`` and ``tokenize_chinese_chars`` are those of
-    tokenizer_config.json where it says them; texts are lower-cased by default. Either way a symbol
-    such as ``£`` is a word of its own, as in PaddleNLP.
+    tokenizer_config.json where it says them; texts are lower-cased by default, and the log
+    says so of a hub name without that file. Either way a symbol such as ``£`` is a word of its own,
+    as in PaddleNLP.
 
     Raises:
         InputError: if neither file is there, one is broken or no WordPiece, or a special token is
             missing.
     """
     if not Path(directory).exists() and is_hub_name(str(directory)):
-        vocab, options = fetch_vocab(str(directory))
-        return Tokenizer.from_vocab(_read_vocab(vocab), **options)
+        return _from_hub(str(directory))
     directory = Path(directory)
     if (directory / TOKENIZER_FILE).is_file():
         return Tokenizer(_read_backend(directory / TOKENIZER_FILE))
@@ -306,15 +309,24 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+def _from_hub(name: str) -> Tokenizer:
+    vocab, values = fetch_vocab(name)
+    if values is None:
+        logger.warning("%s has no %s: texts are lower-cased for it", name, CONFIG_FILE)
+    options = _options(values or {}, f"{CONFIG_FILE} of {name}")
+    return Tokenizer.from_vocab(_read_vocab(vocab), **options)
+
+
 def _read_options(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
+    return _options(read_json(path, "tokenizer config"), str(path)) if path.is_file() else {}
+
+
+def _options(values: Mapping[str, Any], where: str) -> dict[str, Any]:
     names = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
-    values = read_json(path, "tokenizer config")
     options = {name: values[name] for name in names if name in values}
     for name, value in options.items():
         if not isinstance(value, bool) and not (name == "strip_accents" and value is None):
-            raise InputError(f"{name} in {path} must be true or false; got {short(value)}")
+            raise InputError(f"{name} in {where} must be true or false; got {short(value)}")
     return options
 
 

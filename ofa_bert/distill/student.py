@@ -62,4 +62,9 @@ def width_student(
 def named_widths(widths: Mapping[float, Subnet]) -> dict[str, Subnet]:
     """Name sub-networks after their widths, widest first, e.g. ``width_0.5``."""
     ordered = sorted(widths.items(), reverse=True)
-    return {f"width_{width_label(width)}": subnet for width, subnet in ordered}
+    return {width_name(width): subnet for width, subnet in ordered}
+
+
+def width_name(width_mult: float) -> str:
+    """Name the sub-network of a width, e.g. ``width_0.5``."""
+    return f"width_{width_label(width_mult)}"

@@ -14,7 +14,7 @@ from ofa_bert.data.tokenizer import Tokenizer
 from ofa_bert.export.model_card import CardFacts, model_card
 from ofa_bert.export.parity import Parity, TokenIds, check_parity
 from ofa_bert.export.staging import CARD_FILE, STATIC, SUB_MODEL, staged
-from ofa_bert.export.static import check_max_seq_length, write_static
+from ofa_bert.export.static import check_max_seq_length, check_padding, write_static
 from ofa_bert.extraction import extract
 from ofa_bert.nn.bert import BertForSequenceClassification
 from ofa_bert.subnet import Subnet
@@ -46,6 +46,7 @@ def export_width(
     static_dir: str | Path | None = None,
     max_seq_length: int,
     parity_inputs: Iterable[TokenIds],
+    rows_are: str = "rows",
     facts: CardFacts | None = None,
 ) -> ExportResult:
     """Cut a sub-network out, save it, check what was saved, and only then put it in place.
@@ -61,17 +62,19 @@ def export_width(
         static_dir: where the static graph goes; None: no graph.
         max_seq_length: tokens to cut texts to.
         parity_inputs: padded ``(input_ids, token_type_ids)`` of real rows.
+        rows_are: what to call these rows in the line of the parity check.
         facts: what the model card says of source and scores.
 
     Raises:
-        InputError: if a directory holds something else, one lies within the other, or
-            ``max_seq_length`` does not fit the model.
+        InputError: if a directory holds something else, one lies within the other,
+            ``max_seq_length`` does not fit the model, or the tokenizer has another padding id.
         ParityError: if the saved files do not compute what the supernet computes.
     """
     sub_model_dir = Path(sub_model_dir)
     static_dir = None if static_dir is None else Path(static_dir)
     _check_apart(sub_model_dir, static_dir)
     check_max_seq_length(max_seq_length, model.config.max_position_embeddings)
+    check_padding(model.config, tokenizer)
     with ExitStack() as stack:
         stage = stack.enter_context(staged(sub_model_dir, SUB_MODEL))
         static_stage = static_dir and stack.enter_context(staged(static_dir, STATIC))
@@ -82,7 +85,7 @@ def export_width(
             write_static(
                 sub_model, static_stage, tokenizer=tokenizer, max_seq_length=max_seq_length
             )
-        parity = check_parity(model, subnet, stage, static_stage, parity_inputs)
+        parity = check_parity(model, subnet, stage, static_stage, parity_inputs, rows_are)
         file_bytes = (stage / WEIGHTS_FILE).stat().st_size
         card = model_card(
             model.config,

@@ -42,6 +42,8 @@ class Parity:
     """Largest absolute difference of a logit."""
     sub_model_vs_static: float | None
     """The same; None where no static graph was written."""
+    rows_are: str = "rows"
+    """What to call them: of the dev set, random."""
 
     @property
     def largest(self) -> float:
@@ -58,7 +60,7 @@ class Parity:
             else f"sub-model vs static graph {self.sub_model_vs_static:.1e}"
         )
         return (
-            f"parity on {self.rows} rows, largest logit difference: "
+            f"parity on {self.rows} {self.rows_are}, largest logit difference: "
             f"supernet vs sub-model {self.supernet_vs_sub_model:.1e}, {static}"
         )
 
@@ -69,6 +71,7 @@ def check_parity(
     sub_model: str | Path | BertForSequenceClassification,
     static: str | Path | Predictor | None,
     batches: Iterable[TokenIds],
+    rows_are: str = "rows",
 ) -> Parity:
     """Compare the logits of a supernet at ``subnet``, of its sub-model and of the static graph.
 
@@ -81,6 +84,7 @@ def check_parity(
         sub_model: its directory, which is loaded anew, or a model.
         static: the static graph's directory or a predictor of it; None: not compared.
         batches: padded ids of real rows.
+        rows_are: what to call the rows.
 
     Raises:
         InputError: if ``batches`` is empty or a directory cannot be loaded.
@@ -104,7 +108,12 @@ def check_parity(
         rows > 0, "parity_inputs must hold at least one row; got none; pass rows of the dev set"
     )
     return _within_bounds(
-        Parity(rows, float(np.max(to_sub_model)), float(np.max(to_static)) if to_static else None)
+        Parity(
+            rows,
+            float(np.max(to_sub_model)),
+            float(np.max(to_static)) if to_static else None,
+            rows_are,
+        )
     )
 
 

@@ -16,7 +16,7 @@ from ofa_bert.export.model_card import CardFacts
 from ofa_bert.export.parity import TokenIds
 from ofa_bert.run_folder import RESULTS
 from ofa_bert.safe_text import short
-from ofa_bert.subnet import resolve_widths
+from ofa_bert.subnet import Subnet, resolve_widths
 from ofa_bert.supernet import Supernet
 
 logger = logging.getLogger(__name__)
@@ -46,9 +46,28 @@ def widths_to_export(supernet: Supernet, config: ExportConfig) -> list[float]:
 
 
 def parity_rows(
-    data: DataConfig, config: ModelConfig, tokenizer: Tokenizer, num_rows: int = PARITY_ROWS
-) -> list[TokenIds]:
-    """Give padded ids of some development rows; random ids where there are none to read."""
+    data: DataConfig,
+    config: ModelConfig,
+    tokenizer: Tokenizer,
+    num_rows: int = PARITY_ROWS,
+    *,
+    required: bool = False,
+) -> tuple[list[TokenIds], str]:
+    """Give padded ids of some development rows; random ids where there are none to read.
+
+    Args:
+        data: names the rows.
+        config: the model's.
+        tokenizer: the model's.
+        num_rows: how many.
+        required: whether rows that cannot be read are an error, as what the user typed is.
+
+    Returns:
+        The ids in batches, and what to call their rows.
+
+    Raises:
+        InputError: if the rows are required and cannot be read.
+    """
     from ofa_bert.data.dataset import load_task
     from ofa_bert.task import encode_task
 
@@ -60,14 +79,17 @@ def parity_rows(
             regression=config.is_regression,
         )
     except InputError as error:
+        if required:
+            raise
         logger.warning("parity is checked on random ids, not on the dev set: %s", error)
-        return random_batches(config, num_rows, data.max_seq_length)
+        return random_batches(config, num_rows, data.max_seq_length), "random rows"
     labels = config.labels or texts.labels
     rows = next(iter(encode_task(texts, labels, tokenizer, data.max_seq_length).dev.values()))
-    return [
+    batches = [
         (batch.input_ids.numpy(), batch.token_type_ids.numpy())
         for batch in evaluation_batches(rows.spread(num_rows), 8)
     ]
+    return batches, "rows of the dev set"
 
 
 def random_batches(
@@ -99,8 +121,8 @@ def random_ids(config: ModelConfig, num_rows: int, seq_len: int) -> TokenIds:
     return input_ids + (input_ids >= config.pad_token_id), np.zeros(shape, "int64")
 
 
-def card_facts(directory: str | Path, width_mult: float) -> CardFacts:
-    """Read what the run's results say of a width; only the source where they say nothing.
+def card_facts(directory: str | Path, subnet: Subnet) -> CardFacts:
+    """Read what the run's results say of a sub-network; only the source where they say nothing.
 
     Raises:
         InputError: if they are not as a run writes them.
@@ -112,7 +134,8 @@ def card_facts(directory: str | Path, width_mult: float) -> CardFacts:
     results = read_json(path, "results")
     try:
         for row in results.get("widths", []):
-            if abs(row["width_mult"] - width_mult) < 1e-9:
+            sizes = {name: tuple(counts) for name, counts in row["subnet"].items()}
+            if Subnet(**sizes) == subnet:  # not the widths: 0.6667 may stand for 2/3
                 return CardFacts(
                     source=directory.name,
                     metrics={str(name): _number(value) for name, value in row["metrics"].items()},

@@ -12,7 +12,7 @@ import paddle
 
 import ofa_bert.export.network
 from ofa_bert.checkpoint.files import write_json
-from ofa_bert.config import require
+from ofa_bert.config import ModelConfig, require
 from ofa_bert.data.tokenizer import Tokenizer
 from ofa_bert.deploy import DEPLOY_FILE, GRAPH_FILE, INPUT_NAMES, PARAMS_FILE, DeployInfo
 from ofa_bert.errors import InputError
@@ -46,8 +46,8 @@ def export_static(
         ``directory``.
 
     Raises:
-        InputError: if ``max_seq_length`` does not fit the model, or ``directory`` holds
-            something else.
+        InputError: if ``max_seq_length`` does not fit the model, the tokenizer has another padding
+            id, or ``directory`` holds something else.
     """
     directory = Path(directory)
     with staged(directory, STATIC) as stage:
@@ -64,6 +64,7 @@ def write_static(
 ) -> None:
     """Write the files of ``export_static`` one by one into an existing directory."""
     check_max_seq_length(max_seq_length, model.config.max_position_embeddings)
+    check_padding(model.config, tokenizer)
     _save_graph(model, directory)
     _check_whole(model, directory)
     tokenizer.save(directory)
@@ -78,6 +79,20 @@ def check_max_seq_length(max_seq_length: int, max_position_embeddings: int) -> N
         3 <= max_seq_length <= max_position_embeddings,
         f"max_seq_length must be 3 to {max_position_embeddings}, the model's positions; "
         f"got {max_seq_length}; type --max_seq_length {min(128, max_position_embeddings)}",
+    )
+
+
+def check_padding(config: ModelConfig, tokenizer: Tokenizer) -> None:
+    """Raise ``InputError`` unless the tokenizer's padding id is the model's.
+
+    The model was trained with padding masked by place; a graph masks every token of its padding
+    id, and would hide a word where another id stands for padding.
+    """
+    require(
+        config.pad_token_id == tokenizer.pad_token_id,
+        f"pad_token_id must be {tokenizer.pad_token_id}, the tokenizer's [PAD]; got "
+        f"{config.pad_token_id} in the model's config; set pad_token_id in its config.json to "
+        f"{tokenizer.pad_token_id}",
     )
 
 

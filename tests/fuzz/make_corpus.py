@@ -32,7 +32,14 @@ def seeds() -> dict[str, dict[str, bytes]]:
     config = tiny_config(labels=("a", "b", "c"))
     layers = {"heads": [[1, 2, 0, 3]] * 2, "neurons": [list(range(8))] * 2}
     supernet = {"width_mult_list": [1.0, 0.5], "importance": layers, "permutation": layers}
-    row = {"width_mult": 0.5, "metrics": {"accuracy": 0.9}, "teacher_score": 1, "latency_ms": 2}
+    subnet = {"layers": [0, 1], "num_heads": [2, 2], "num_neurons": [4, 4]}
+    row = {
+        "width_mult": 0.5,
+        "subnet": subnet,
+        "metrics": {"accuracy": 0.9},
+        "teacher_score": 1,
+        "latency_ms": 2,
+    }
     weights = {"embeddings.layer_norm.weight": np.ones(3, "float32")}
     tokens = np.arange(3, dtype="int32")
     zipped = io.BytesIO()

@@ -33,6 +33,7 @@ from ofa_bert.errors import InputError  # noqa: E402
 from ofa_bert.export.source import card_facts  # noqa: E402
 from ofa_bert.run_folder import data_settings  # noqa: E402
 from ofa_bert.safe_graph import check_graph, check_params  # noqa: E402
+from ofa_bert.subnet import Subnet  # noqa: E402
 from ofa_bert.supernet import load_supernet  # noqa: E402
 from tests.tiny import tiny_config, tiny_model, tiny_tokenizer  # noqa: E402
 
@@ -141,7 +142,7 @@ def _rerun(data: bytes, folder: Path) -> None:
 
 def _results(data: bytes, folder: Path) -> None:
     _write(folder, "results.json", data)
-    card_facts(folder, 0.5)
+    card_facts(folder, Subnet((0, 1), (2, 2), (4, 4)))
 
 
 def _yaml(data: bytes, folder: Path) -> None:
