@@ -269,7 +269,9 @@ def test_export_writes_each_width_and_its_parity(exported, supernet):
             work / "static" / folder
         ).keys()
     assert result.out.count("width ") == 2
-    assert "rows" in result.out
+    # All of dev.tsv; of random rows there would be 16.
+    assert len(re.findall(r"parity on 11\b", result.out)) == 2
+    assert "random" not in result.out + result.err
 
 
 def test_evaluate_scores_a_model_or_each_width(work, supernet, exported):
