@@ -120,10 +120,10 @@ def test_a_wider_chain_computes_what_it_did_even_at_full_size():
 def test_words_at_full_size_and_tied_layers_stay_tied():
     model = randomised(Words())
     expected = model(IDS).numpy()
-    before = {id(p) for p in model.parameters()}
+    before = {(id(p), p.name) for p in model.parameters()}
     Convert(supernet(expand_ratio=[0.5, 1.0])).convert(model)
     assert model.twice is model.again
-    assert {id(p) for p in model.parameters()} == before
+    assert {(id(p), p.name) for p in model.parameters()} == before
     np.testing.assert_allclose(model(IDS).numpy(), expected, atol=1e-6)
     assert isinstance(model.attention, nn.MultiHeadAttention)
     assert isinstance(model.attention.q_proj, Block)
@@ -213,6 +213,7 @@ def test_kernels_of_one_even_ones_and_oblong_ones_have_no_choice():
     Convert(supernet(kernel_size=(3, 5))).convert(model)
     assert [type(layer) for layer in model][:3] == [nn.Conv2D] * 3
     assert model[3].candidate_config == {"kernel_size": [3, 5, 7]}
+    assert model[3].weight.shape[2:] == [7, 7]
 
 
 @pytest.mark.parametrize("padding", [0, 1, [1, 2], [1, 0, 2, 1], "SAME"], ids=str)
