@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 from ofa_bert.errors import InputError
-from ofa_bert.ofa import OFA, Block, Convert, supernet, utils
+from ofa_bert.ofa import OFA, BaseBlock, Block, Convert, supernet, utils
 from ofa_bert.ofa import layers as L
 from ofa_bert.ofa.active import running
 from tests.test_ofa_layers import draw, randomised
@@ -294,6 +296,18 @@ def test_attention_of_its_own_kind_keeps_its_projections():
     with pytest.warns(UserWarning, match=r"1 \(Own\)"):
         Convert(supernet(expand_ratio=[0.5, 1.0])).convert(model)
     assert type(model[1].q_proj) is nn.Linear
+
+
+def test_a_block_is_named_after_its_layer_or_itself():
+    named = BaseBlock("linear_12")
+    assert named.key == "linear_12"
+    assert re.fullmatch(r"base_block_\d+", BaseBlock().key)
+    assert BaseBlock().key != BaseBlock().key
+    layer = nn.Linear(3, 4)
+    (block, _) = Convert(supernet(expand_ratio=[1.0])).convert([layer, nn.Linear(4, 1)])
+    assert isinstance(block, BaseBlock)
+    assert block.key == layer.full_name()
+    assert re.fullmatch(r"linear_\d+", block.key)
 
 
 def test_a_block_shows_what_its_layer_has():
