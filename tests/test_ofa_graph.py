@@ -612,7 +612,7 @@ def oracle(steps):
     return sorted(map(sorted, tied)), all_fixed
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(steps=STEPS)
 def test_random_networks_agree_with_a_second_reading(steps):
     found = width_groups(Random(steps), InputSpec([1, 3, 4, 4]))
