@@ -125,7 +125,9 @@ def test_predict_prints_the_number_of_each_pair_in_order(work, tmp_path):
     assert np.abs(answers(model, rows) - answers(model, swapped)).min() > 1e-3
 
 
-@pytest.mark.parametrize(("number", "printed"), [(12.3456789, "12.3457"), (-2.5, "-2.5")])
+@pytest.mark.parametrize(
+    ("number", "printed"), [(123.456789, "123.457"), (0.00123456789, "0.00123457"), (-2.5, "-2.5")]
+)
 def test_a_number_has_six_digits(tmp_path, number, printed):
     model = tiny_model(CONFIG)
     model.classifier.weight.set_value(np.zeros((12, 1), "float32"))
