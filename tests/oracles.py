@@ -89,11 +89,11 @@ def bert(
     return np.stack(logits), [list(states) for states in zip(*hidden_states, strict=True)]
 
 
-def bert_of(model, batch: dict[str, np.ndarray], head_mask=None):
-    """Run ``bert`` with the weights and sizes of one of our models."""
+def bert_of(model, batch: dict[str, np.ndarray], head_mask=None, weights: Weights | None = None):
+    """Run ``bert`` with the sizes of one of our models, and its weights or others of that size."""
     config = model.config
     return bert(
-        weights_of(model),
+        weights_of(model) if weights is None else weights,
         list(config.num_attention_heads),
         config.head_dim,
         config.layer_norm_eps,

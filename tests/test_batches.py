@@ -69,7 +69,7 @@ def test_evaluation_is_longest_first():
 
 
 @given(num_rows=st.integers(0, 40), batch_size=st.integers(1, 9), seed=st.integers(0, 9))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_evaluation_shows_every_row_once_in_falling_length(num_rows, batch_size, seed):
     dataset = tiny_dataset(num_rows, seed=seed)
     batches = list(evaluation_batches(dataset, batch_size))
@@ -99,7 +99,7 @@ def test_steps_per_epoch_by_hand(rows, split, steps):
     split=st.tuples(st.integers(1, 6), st.integers(1, 3), st.integers(1, 3)),
     epoch=st.integers(0, 5),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_an_epoch_shows_every_row_once_over_all_ranks(num_rows, split, epoch):
     dataset = tiny_dataset(num_rows)
     steps = steps_of(dataset, *split, epoch=epoch)

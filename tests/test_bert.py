@@ -35,6 +35,41 @@ def test_head_mask_multiplies_the_probabilities_of_each_head():
     np.testing.assert_allclose(output.logits.numpy(), logits, **TOLERANCE)
 
 
+def in_training(hidden, attention):
+    """Give a model in training mode; dropout of rate 1 turns all it is on into 0."""
+    rates = {"hidden_dropout_prob": hidden, "attention_probs_dropout_prob": attention}
+    model = tiny_model(tiny_config(**rates))
+    model.train()
+    return model
+
+
+def test_attention_dropout_is_on_the_probabilities():
+    model, batch = in_training(hidden=0.0, attention=1.0), tiny_batch()
+    output = model(**tensors(batch))
+    logits, hidden_states = oracles.bert_of(model, batch, head_mask=[np.zeros(4)] * 2)
+    np.testing.assert_allclose(output.logits.numpy(), logits, **TOLERANCE)
+    for ours, theirs in zip(output.hidden_states, hidden_states, strict=True):
+        for row, expected in enumerate(theirs):
+            np.testing.assert_allclose(ours.numpy()[row, : len(expected)], expected, **TOLERANCE)
+
+
+def test_hidden_dropout_is_on_the_embeddings_both_parts_of_a_layer_and_the_pooled_token():
+    model = in_training(hidden=1.0, attention=0.0)
+    output = model(**tensors(tiny_batch()))
+    w, eps = oracles.weights_of(model), model.config.layer_norm_eps
+    embeddings, *outputs = (states.numpy() for states in output.hidden_states)
+    assert not embeddings.any()
+    x = np.zeros(model.config.hidden_size)
+    for layer, found in enumerate(outputs):
+        # Attention and FFN add nothing to what comes in: two norms are left.
+        for norm in ("norm1", "norm2"):
+            name = f"bert.encoder.layers.{layer}.{norm}"
+            x = oracles.layer_norm(x, w[f"{name}.weight"], w[f"{name}.bias"], eps)
+        np.testing.assert_allclose(found, np.broadcast_to(x, found.shape), **TOLERANCE)
+    bias = np.broadcast_to(w["classifier.bias"], output.logits.shape)
+    np.testing.assert_array_equal(output.logits.numpy(), bias)
+
+
 def test_masks_and_segments_are_found_from_the_ids_when_left_out():
     model, batch = tiny_model(), tiny_batch()
     batch["token_type_ids"][:] = 0

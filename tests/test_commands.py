@@ -297,6 +297,7 @@ def test_export_writes_each_width_and_its_parity(exported, supernet):
     accuracy = read_results(supernet[0])["widths"][-1]["metrics"]["accuracy"]
     card = (work / "dynamic" / "width_mult_0.5" / "README.md").read_text()
     assert f"| accuracy | {100 * accuracy:.2f} |" in card
+    assert "random" not in result.out + result.err
 
 
 def test_evaluate_scores_a_model_or_each_width(work, supernet, exported):

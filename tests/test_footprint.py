@@ -18,7 +18,7 @@ from ofa_bert.data.tokenizer import load_tokenizer
 from ofa_bert.predictor import Predictor
 from tests.data.make_golden import GOLDEN, logits_of
 from tests.oracles import softmax
-from tests.runs import contents, flags, run, texts
+from tests.runs import contents, flags, kept_handlers, run, texts  # noqa: F401
 
 ROOT = Path(__file__).parent.parent
 LABELS = ("bad", "good", "so-so")

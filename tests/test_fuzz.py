@@ -54,8 +54,7 @@ def test_good_files_are_read_and_hostile_ones_refused(reader):
 def test_garbage_is_read_or_refused(reader):
     contents = [path.read_bytes() for path in FILES[reader]]
 
-    # No deadline: how long a reader takes says more about the machine than about the reader.
-    @settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=40, suppress_health_check=list(HealthCheck))
     @given(damaged(contents) | st.lists(st.sampled_from(TOKENS)).map(b"".join) | st.binary())
     def check(data):
         read_safely(reader, data)

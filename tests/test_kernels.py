@@ -348,11 +348,13 @@ def test_reseeding_reaches_the_dropout_of_other_devices_too():
     np.testing.assert_array_equal(*draws)
 
 
-def test_without_gradients_dropout_is_paddles_and_keeps_the_mean():
+def test_without_gradients_dropout_is_paddles_and_drops_half():
     layer = dropout(0.5, seed=1)
     with paddle.no_grad():
         output = layer(paddle.ones([ROWS, COLUMNS])).numpy()
-    assert abs(output.mean() - 1.0) < 5 / np.sqrt(output.size)
+    assert np.unique(output).tolist() == [0.0, 2.0]
+    # Five standard deviations of the share of so many coins.
+    assert abs((output == 0.0).mean() - 0.5) < 5 * 0.5 / np.sqrt(output.size)
 
 
 def test_the_gradient_of_dropout_is_its_mask():

@@ -18,6 +18,17 @@ def test_hidden_mse_by_hand_leaves_padding_out():
     assert losses.hidden_mse(student, teacher, mask, 1).item() == pytest.approx(2.5)
 
 
+def test_the_gradient_of_hidden_mse_by_hand():
+    student, teacher = normal(2, 3, 4), normal(2, 3, 4, seed=1)
+    mask = np.array([[1, 1, 0], [1, 0, 0]], "float32")[..., None]
+    given = paddle.to_tensor(student, stop_gradient=False)
+    loss = losses.hidden_mse(given, paddle.to_tensor(teacher), paddle.to_tensor(mask), 5)
+    (found,) = paddle.grad(loss, given)
+    # d/ds of m (s - t)^2 / (5 tokens * 4 numbers); m is 0 or 1.
+    by_hand = 2 * (student - teacher) * mask / (5 * 4)
+    np.testing.assert_allclose(found.numpy(), by_hand, rtol=1e-6, atol=1e-8)
+
+
 def test_soft_cross_entropy_equals_numpy():
     student, teacher = normal(5, 3), normal(5, 3, seed=1)
     expected = -(softmax(teacher) * log_softmax(student)).sum() / 5

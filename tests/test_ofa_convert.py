@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 from ofa_bert.errors import InputError
-from ofa_bert.ofa import OFA, Block, Convert, supernet, utils
+from ofa_bert.ofa import OFA, BaseBlock, Block, Convert, supernet, utils
 from ofa_bert.ofa import layers as L
 from ofa_bert.ofa.active import running
 from tests.test_ofa_layers import draw, randomised
@@ -120,10 +122,10 @@ def test_a_wider_chain_computes_what_it_did_even_at_full_size():
 def test_words_at_full_size_and_tied_layers_stay_tied():
     model = randomised(Words())
     expected = model(IDS).numpy()
-    before = {id(p) for p in model.parameters()}
+    before = {(id(p), p.name) for p in model.parameters()}
     Convert(supernet(expand_ratio=[0.5, 1.0])).convert(model)
     assert model.twice is model.again
-    assert {id(p) for p in model.parameters()} == before
+    assert {(id(p), p.name) for p in model.parameters()} == before
     np.testing.assert_allclose(model(IDS).numpy(), expected, atol=1e-6)
     assert isinstance(model.attention, nn.MultiHeadAttention)
     assert isinstance(model.attention.q_proj, Block)
@@ -213,6 +215,7 @@ def test_kernels_of_one_even_ones_and_oblong_ones_have_no_choice():
     Convert(supernet(kernel_size=(3, 5))).convert(model)
     assert [type(layer) for layer in model][:3] == [nn.Conv2D] * 3
     assert model[3].candidate_config == {"kernel_size": [3, 5, 7]}
+    assert model[3].weight.shape[2:] == [7, 7]
 
 
 @pytest.mark.parametrize("padding", [0, 1, [1, 2], [1, 0, 2, 1], "SAME"], ids=str)
@@ -293,6 +296,18 @@ def test_attention_of_its_own_kind_keeps_its_projections():
     with pytest.warns(UserWarning, match=r"1 \(Own\)"):
         Convert(supernet(expand_ratio=[0.5, 1.0])).convert(model)
     assert type(model[1].q_proj) is nn.Linear
+
+
+def test_a_block_is_named_after_its_layer_or_itself():
+    named = BaseBlock("linear_12")
+    assert named.key == "linear_12"
+    assert re.fullmatch(r"base_block_\d+", BaseBlock().key)
+    assert BaseBlock().key != BaseBlock().key
+    layer = nn.Linear(3, 4)
+    (block, _) = Convert(supernet(expand_ratio=[1.0])).convert([layer, nn.Linear(4, 1)])
+    assert isinstance(block, BaseBlock)
+    assert block.key == layer.full_name()
+    assert re.fullmatch(r"linear_\d+", block.key)
 
 
 def test_a_block_shows_what_its_layer_has():

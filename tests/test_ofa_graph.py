@@ -15,6 +15,8 @@ import paddle.nn.functional as F
 from paddle import nn
 from paddle.static import InputSpec
 
+from ofa_bert import ofa as package
+from ofa_bert.ofa import get_sub_model
 from ofa_bert.ofa.graph import WIDE, WidthGroups, width_groups
 
 
@@ -63,6 +65,18 @@ def test_a_residual_addition_ties_what_it_adds():
 
     layers = {"a": conv(3, 4), "b": conv(4, 6), "c": conv(6, 4), "out": conv(4, 2)}
     assert groups_of(run, IMAGE, **layers) == ([["a", "c"]], ["out"])
+
+
+def test_the_published_name_finds_the_same():
+    def run(net, x):
+        x = net.a(x)
+        return net.out(x + net.c(net.b(x)))
+
+    net = Net(run, a=conv(3, 4), b=conv(4, 6), c=conv(6, 4), out=conv(4, 2))
+    for find in (package.check_search_space, get_sub_model.check_search_space):
+        found = find(net, IMAGE)
+        assert [sorted(tied) for tied in found.tied] == [["a", "c"]]
+        assert sorted(found.fixed) == ["out"]
 
 
 def test_additions_in_a_row_tie_all_of_them():
@@ -598,7 +612,7 @@ def oracle(steps):
     return sorted(map(sorted, tied)), all_fixed
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(steps=STEPS)
 def test_random_networks_agree_with_a_second_reading(steps):
     found = width_groups(Random(steps), InputSpec([1, 3, 4, 4]))

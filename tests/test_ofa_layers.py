@@ -434,7 +434,7 @@ def test_layer_norm_over_several_axes():
 
 
 def attend(layer, x, heads, mask=None, head_mask=None):
-    """One head at a time."""
+    """One head at a time; ``mask`` is added, ``[batch, 1 or heads, query_len, key_len]``."""
     w = {name: p.numpy().astype("float64") for name, p in layer.named_parameters()}
     dim, contexts = layer.head_dim, []
     for head in range(heads):
@@ -444,7 +444,8 @@ def attend(layer, x, heads, mask=None, head_mask=None):
             for n in "qkv"
         )
         scores = q @ k.transpose(0, 2, 1) / np.sqrt(dim)
-        scores = scores if mask is None else scores + mask[:, 0]
+        if mask is not None:
+            scores = scores + mask[:, head if mask.shape[1] > 1 else 0]
         probs = np.exp(scores - scores.max(-1, keepdims=True))
         probs /= probs.sum(-1, keepdims=True)
         contexts.append(probs @ v * (1.0 if head_mask is None else head_mask[head]))
@@ -469,17 +470,21 @@ def test_attention_of_some_heads(heads):
     close(out, attend(layer, x, heads, mask, head_mask), atol=1e-4)
 
 
-def test_masks_of_every_kind_and_per_head():
+@pytest.mark.parametrize("heads", [2, 6])
+def test_masks_of_every_kind_and_per_head(heads):
     layer = randomised(L.SuperMultiHeadAttention(12, 6))
     layer.eval()
-    x = paddle.to_tensor(draw(2, 4, 12))
-    seen = np.broadcast_to(np.arange(4) < 3, (2, 6, 4, 4))
+    x = draw(2, 4, 12)
+    # Each head of each text sees others, and itself.
+    seen = (draw(2, 6, 4, 4) > 0) | np.eye(4, dtype=bool)
+    added = np.where(seen, 0.0, -1e9).astype("float32")
     results = [
-        layer(x, attn_mask=paddle.to_tensor(mask), num_heads=2).numpy()
-        for mask in (seen, seen.astype("int64"), np.where(seen, 0.0, -1e9).astype("float32"))
+        layer(paddle.to_tensor(x), attn_mask=paddle.to_tensor(mask), num_heads=heads)
+        for mask in (added, seen, seen.astype("int64"))
     ]
-    np.testing.assert_allclose(results[1], results[0], atol=1e-6)
-    np.testing.assert_allclose(results[2], results[0], atol=1e-6)
+    close(results[0], attend(layer, x, heads, added))
+    np.testing.assert_allclose(results[1].numpy(), results[0].numpy(), atol=1e-6)
+    np.testing.assert_allclose(results[2].numpy(), results[0].numpy(), atol=1e-6)
 
 
 def test_full_attention_is_paddles_with_caches_too():

@@ -123,8 +123,9 @@ def test_layers_of_ones_own_in_blocks():
 
 def test_two_owners_of_one_network_and_two_threads_do_not_disturb_each_other():
     model = chain()
-    one, other = OFA(model), OFA(model)
+    one = OFA(model)
     one.set_net_config(CONFIG)
+    other = OFA(model)
     smallest = {name: {"expand_ratio": 0.5} for name in CONFIG}
     other.set_net_config(smallest)
     expected = {0: by_hand(model, X.numpy(), WIDTHS), 1: by_hand(model, X.numpy(), [3] * 4)}

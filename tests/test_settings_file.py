@@ -13,7 +13,7 @@ from ofa_bert.settings_file import MAX_BYTES, parse_settings, read_settings_file
 plain = st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.floats() | st.text()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.dictionaries(st.text(), plain | st.lists(plain, max_size=4), max_size=4))
 def test_what_a_run_writes_comes_back(values):
     assert repr(parse_settings(yaml.safe_dump(values), "it")) == repr(dict(sorted(values.items())))

@@ -1,3 +1,4 @@
+import itertools
 import json
 import os
 import random
@@ -42,13 +43,15 @@ def ofa_parts(config, *, same=False, **objective):
     return Parts(width_student(student, widths), ModelTeacher(teacher), loss), widths
 
 
-def numpy_terms(student_model, teacher_model, batch, lambda_rep=0.1, lambda_label=0.3):
+def numpy_terms(
+    student_model, teacher_model, batch, lambda_rep=0.1, lambda_label=0.3, weights=None
+):
     """The loss of a batch as DynaBERT writes it, and that of the labels, in float64."""
     arrays = {
         name: getattr(batch, name).numpy()
         for name in ("input_ids", "token_type_ids", "attention_mask")
     }
-    logits, states = bert_of(student_model, arrays)
+    logits, states = bert_of(student_model, arrays, weights=weights)
     teacher_logits, teacher_states = bert_of(teacher_model, arrays)
     rep = sum(
         sum(((s - t) ** 2).sum() for s, t in zip(ours, theirs, strict=True))
@@ -81,6 +84,39 @@ def test_loss_terms_of_every_width_equal_numpy(num_classes):
         assert set(found) == set(expected)
         for term in expected:
             assert found[term] == pytest.approx(expected[term], rel=1e-4), (name, term)
+
+
+@pytest.mark.parametrize("num_classes", [3, 1])
+def test_gradients_of_every_term_and_width_equal_central_differences_of_numpy(num_classes):
+    """Along a random direction of all weights, of which a width feels what it uses."""
+    config = tiny_config(num_classes=num_classes, **NO_DROPOUT)
+    parts, widths = ofa_parts(config, lambda_label=0.3)
+    model, teacher = parts.student.model, parts.teacher.model
+    dataset = tiny_dataset(6, num_classes=num_classes)
+    ((batch,),) = training_steps(dataset, batch_size=6, seed=0, epoch=0)
+    generator, step = np.random.default_rng(7), 1e-4
+    for subnet, term in itertools.product(widths.values(), ("rep", "logit", "label")):
+        direction = {n: generator.normal(size=p.shape) for n, p in model.named_parameters()}
+        length = np.sqrt(sum((d**2).sum() for d in direction.values()))
+        direction = {name: d / length for name, d in direction.items()}
+        model.clear_gradients()
+        output = parts.student(batch, subnet)
+        parts.objective(output, parts.teacher(batch), batch, subnet)[term].backward()
+        grads = {n: p.grad.numpy() for n, p in model.named_parameters() if p.grad is not None}
+        found = sum((grad * direction[name]).sum() for name, grad in grads.items())
+
+        cut = extract(model, subnet)
+        sides = []
+        for sign in (1, -1):
+            weights = {
+                name: w + sign * step * direction[name][tuple(slice(n) for n in w.shape)]
+                for name, w in weights_of(cut).items()
+            }
+            sides.append(numpy_terms(cut, teacher, batch, weights=weights)[term])
+        expected = (sides[0] - sides[1]) / (2 * step)
+        # Errors of float32, of some 1e-7 of the gradient, average out along the direction.
+        size = np.sqrt(sum((grad**2).sum() for grad in grads.values()))
+        assert found == pytest.approx(expected, abs=1e-7 * size), (subnet, term)
 
 
 @pytest.mark.parametrize("accumulation", [1, 2])
