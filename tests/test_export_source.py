@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 
@@ -11,6 +12,7 @@ from ofa_bert.config import DataConfig
 from ofa_bert.errors import InputError
 from ofa_bert.export.model_card import CardFacts
 from ofa_bert.export.source import card_facts, parity_rows
+from ofa_bert.subnet import subnet_at_width
 from tests.tiny import tiny_config, tiny_tokenizer
 
 CONFIG = tiny_config(num_classes=2, labels=("bad", "good"))
@@ -45,9 +47,9 @@ def padded(*rows):
 @pytest.mark.parametrize(("num_rows", "rows"), [(16, (SECOND, FIRST, THIRD)), (2, (SECOND, FIRST))])
 def test_parity_rows_are_those_of_the_dev_set(data, tmp_path, caplog, num_rows, rows):
     with caplog.at_level(logging.WARNING):
-        ((input_ids, token_type_ids),) = parity_rows(
-            data, CONFIG, tiny_tokenizer(tmp_path), num_rows
-        )
+        batches, rows_are = parity_rows(data, CONFIG, tiny_tokenizer(tmp_path), num_rows)
+    ((input_ids, token_type_ids),) = batches
+    assert rows_are == "rows of the dev set"
     assert (input_ids.tolist(), token_type_ids.tolist()) == padded(*rows)
     assert caplog.text == ""
 
@@ -55,13 +57,20 @@ def test_parity_rows_are_those_of_the_dev_set(data, tmp_path, caplog, num_rows, 
 def test_parity_rows_are_random_where_there_is_no_dev_set(data, tmp_path, caplog):
     (tmp_path / "dev.tsv").unlink()
     with caplog.at_level(logging.WARNING):
-        batches = parity_rows(data, CONFIG, tiny_tokenizer(tmp_path))
+        batches, rows_are = parity_rows(data, CONFIG, tiny_tokenizer(tmp_path))
+    assert rows_are == "random rows"
     assert "parity is checked on random ids, not on the dev set: " in caplog.text
     assert "dev.tsv" in caplog.text
     # 16 lengths from 7 down to 1: 7, 6.6, 6.2, 5.8, ...
     lengths = [(input_ids != 0).sum(1).tolist() for input_ids, _ in batches]
     assert lengths == [[7, 7, 6, 6, 5, 5, 5, 4], [4, 3, 3, 3, 2, 2, 1, 1]]
     assert not any(token_type_ids.any() for _, token_type_ids in batches)
+
+
+def test_parity_rows_that_are_required_must_be_there(data, tmp_path):
+    (tmp_path / "dev.tsv").unlink()
+    with pytest.raises(InputError, match=r"dev\.tsv"):
+        parity_rows(data, CONFIG, tiny_tokenizer(tmp_path), required=True)
 
 
 def run_with(tmp_path, results):
@@ -73,14 +82,25 @@ def run_with(tmp_path, results):
     return folder
 
 
+def sizes_at(width_mult):
+    return dataclasses.asdict(subnet_at_width(CONFIG, width_mult))
+
+
 FULL = {
     "width_mult": 1.0,
+    "subnet": sizes_at(1.0),
     "metrics": {"accuracy": 0.9, "f1": 0.8},
     "score": 0.85,
     "teacher_score": 0.875,
     "latency_ms": 4.5,
 }
-HALF = {"width_mult": 0.5, "metrics": {"accuracy": 0.75}, "teacher_score": None, "latency_ms": None}
+HALF = {
+    "width_mult": 0.5,
+    "subnet": sizes_at(0.5),
+    "metrics": {"accuracy": 0.75},
+    "teacher_score": None,
+    "latency_ms": None,
+}
 
 
 @pytest.mark.parametrize(
@@ -93,16 +113,18 @@ HALF = {"width_mult": 0.5, "metrics": {"accuracy": 0.75}, "teacher_score": None,
 )
 def test_the_card_has_the_facts_of_its_width(tmp_path, width_mult, facts):
     folder = run_with(tmp_path, {"widths": [FULL, HALF]})
-    assert card_facts(folder, width_mult) == facts
-    assert card_facts(str(folder), width_mult) == facts
+    subnet = subnet_at_width(CONFIG, width_mult)
+    assert card_facts(folder, subnet) == facts
+    assert card_facts(str(folder), subnet) == facts
 
 
 @pytest.mark.parametrize("results", [None, {"scores": {"full": {"accuracy": 0.9}}}])
 def test_the_card_of_a_run_that_scored_no_widths_has_its_source_alone(tmp_path, results):
-    assert card_facts(run_with(tmp_path, results), 1.0) == CardFacts("sst2_ofa", {}, None, None)
+    found = card_facts(run_with(tmp_path, results), subnet_at_width(CONFIG, 1.0))
+    assert found == CardFacts("sst2_ofa", {}, None, None)
 
 
 def test_results_that_are_not_a_runs_are_named(tmp_path):
     folder = run_with(tmp_path, {"widths": [{**FULL, "latency_ms": "4.5"}]})
     with pytest.raises(InputError, match=r"results\.json is not as run_glue_ofa\.py writes it: "):
-        card_facts(folder, 1.0)
+        card_facts(folder, subnet_at_width(CONFIG, 1.0))
