@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import signal
 
@@ -27,6 +29,14 @@ def test_removed_while_the_run_works(scene, count, tmp_path, command):
     assert not output.exists()
 
 
+def wait_until_held(run, lock):
+    """Wait until a run has the lock file, and has let go of the directory it made it in."""
+    run.wait_until(lock)
+    descriptor = os.open(lock.parent, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    os.close(descriptor)
+
+
 @pytest.mark.parametrize(
     ("command", "held"),
     [
@@ -38,7 +48,7 @@ def test_removed_while_the_run_works(scene, count, tmp_path, command):
 def test_two_runs_at_once(scene, count, tmp_path, command, held):
     output = tmp_path / "run"
     first = scene.server.start(command, scene.argv(command, output))
-    first.wait_until(output / held)
+    wait_until_held(first, output / held)
     first.signal(signal.SIGSTOP)
     second = scene.run(command, output)
     first.signal(signal.SIGCONT)
