@@ -158,7 +158,8 @@ def commands(monkeypatch, tmp_path):
     started = []
 
     class Process:
-        def __init__(self, command, start_new_session):
+        def __init__(self, command, env, start_new_session):
+            assert env == runtime.user_environment()  # not what was set for this process
             started.append(command)
 
         def wait(self):
@@ -196,7 +197,7 @@ def test_a_signal_is_handed_on_to_the_launcher_which_is_waited_for(monkeypatch, 
     calls = []
 
     class Process:
-        def __init__(self, command, start_new_session):
+        def __init__(self, command, env, start_new_session):
             assert start_new_session  # else Ctrl-C would reach the workers twice
 
         def wait(self):
