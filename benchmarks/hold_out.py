@@ -1,20 +1,16 @@
-"""Make a task's directory whose development set is held out of its training rows.
+"""Make a task's directory whose development set is held out of SST-2's training rows.
 
 Settings are to be chosen on it, so that no choice is made on the real development set. SST-2's
 training rows are phrases of common sentences: the rows held out are long, and share no longer
-stretch of words with the rows trained on. RTE has several rows for one first text: they are
-trained on together or held out together.
+stretch of words with the rows trained on.
 
     python benchmarks/hold_out.py ../shared/data/glue/SST-2 out/held_out/SST-2
-    python benchmarks/hold_out.py ../shared/data/glue/RTE out/held_out/RTE
 """
 
 import argparse
 import random
-from collections import Counter
 from pathlib import Path
 
-RTE_HELD_OUT = 490
 TRAINED, HELD_OUT = 12_000, 3_000
 SHORTEST = 12
 """Words of a row held out, about a sentence; also of a stretch no trained row may share with it."""
@@ -23,46 +19,20 @@ SHARED_PHRASE = 4
 
 
 def main() -> None:
-    """Read a task's training rows and write the two files."""
+    """Read SST-2's training rows and write the two files."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
     options = parser.parse_args()
     header, *rows = (options.source / "train.tsv").read_text("utf-8").splitlines()
-    split = split_pairs if "sentence2" in header.split("\t") else split_phrases
-    trained, held_out = split(rows, random.Random(0))
-    options.target.mkdir(parents=True, exist_ok=True)
-    for name, kept in [("train.tsv", trained), ("dev.tsv", held_out)]:
-        (options.target / name).write_text("\n".join([header, *kept]) + "\n", "utf-8")
-        print(f"{name}: {len(kept)} rows")
-
-
-def split_pairs(rows: list[str], generator: random.Random) -> tuple[list[str], list[str]]:
-    """Hold out rows of RTE, all those of a first text or none."""
-    counts = Counter(map(first_text, rows))
-    texts = sorted(counts)
-    generator.shuffle(texts)
-    held_out: set[str] = set()
-    while sum(counts[text] for text in held_out) < RTE_HELD_OUT:
-        held_out.add(texts.pop())
-    return (
-        [row for row in rows if first_text(row) not in held_out],
-        [row for row in rows if first_text(row) in held_out],
-    )
-
-
-def first_text(row: str) -> str:
-    """Give the first text of a row of RTE."""
-    return row.split("\t")[1]
-
-
-def split_phrases(rows: list[str], generator: random.Random) -> tuple[list[str], list[str]]:
-    """Train on the first rows of SST-2; hold out long ones of the others that are new."""
     trained, others = rows[:TRAINED], rows[TRAINED:]
     known = stretches(trained)
     held_out = [row for row in others if is_new(words_of(row), *known)]
-    generator.shuffle(held_out)
-    return trained, held_out[:HELD_OUT]
+    random.Random(0).shuffle(held_out)
+    options.target.mkdir(parents=True, exist_ok=True)
+    for name, kept in [("train.tsv", trained), ("dev.tsv", held_out[:HELD_OUT])]:
+        (options.target / name).write_text("\n".join([header, *kept]) + "\n", "utf-8")
+        print(f"{name}: {len(kept)} rows")
 
 
 def words_of(row: str) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ run_task() {
     --static_sub_model "$out/${name}_static"
 }
 
-run_task SST-2 2 75 1 25 2e-5 0 --max_train_examples 12000
+run_task SST-2 2 375 1 125 2e-5 0 --max_train_examples 12000
 run_task MRPC 4 115 3 115 5e-5 1
 run_task RTE 4 39 1 13 5e-5 1
 printf '%s\n' "a charming and often affecting journey" "unflinchingly bleak and desperate" |

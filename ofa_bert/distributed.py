@@ -78,7 +78,7 @@ def launch(script: str, argv: Sequence[str], num_processes: int) -> int:
         command += ["--log_dir", str(logs), script, *argv]
         # In a session of its own: Ctrl-C in a terminal goes to a whole session, and the workers
         # would take it and the launcher's own signal for two.
-        environment = runtime.user_environment()  # they share the cores otherwise than we do
+        environment = runtime.user_environment()  # our threads are all cores; they share them
         process = subprocess.Popen(command, env=environment, start_new_session=True)
         try:
             return process.wait()

@@ -62,7 +62,7 @@ class Predictor:
         Args:
             directory: holds model.json, model.pdiparams, deploy.json and the tokenizer's files.
             precision: ``fp32``, or ``bf16`` for matrix products of half the size.
-            num_threads: default MKL_NUM_THREADS or OMP_NUM_THREADS where set, else all cores.
+            num_threads: default: as ``executor.default_threads`` finds in the environment.
 
         Raises:
             InputError: if the directory is no static export or a file of it is broken, or if
