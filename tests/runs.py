@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from ofa_bert.checkpoint.save import save_model
 from ofa_bert.command import run_command
@@ -36,39 +34,24 @@ def run(main, argv):
     return Result(code, out.getvalue(), err.getvalue())
 
 
-@pytest.fixture(autouse=True, scope="module")
-def kept_handlers():
-    """Commands set up the log of a process; here it goes on."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    """A directory with a random model and a few labelled lines, and the cache elsewhere."""
-    folder = tmp_path_factory.mktemp("runs")
-    write_base(folder)
-    patch = pytest.MonkeyPatch()
-    patch.setenv("OFA_BERT_CACHE", str(tmp_path_factory.mktemp("cache")))
-    yield folder
-    patch.undo()
-
-
 def write_base(folder: Path) -> None:
     """Write a model into ``base``, and train.tsv and dev.tsv of 26 and 11 rows."""
     model = tiny_model(tiny_config(num_classes=2, labels=LABELS, max_position_embeddings=20))
     save_model(model, folder / "base", tiny_tokenizer(folder / "base"))
-    for name, count, seed in [("train.tsv", 26, 1), ("dev.tsv", 11, 2)]:
-        labels = np.random.default_rng(seed + 100).choice(LABELS, count)
-        rows = [f"{text}\t{label}" for text, label in zip(texts(count, seed), labels, strict=True)]
-        (folder / name).write_text("\n".join(["sentence\tlabel", *rows]) + "\n", encoding="utf-8")
+    write_rows(folder / "train.tsv", 26, seed=1)
+    write_rows(folder / "dev.tsv", 11, seed=2)
 
 
-def texts(count: int, seed: int) -> list[str]:
-    """Give texts of 1 to 14 words."""
+def write_rows(path: Path, count: int, seed: int) -> None:
+    """Write labelled sentences under a header."""
+    labels = np.random.default_rng(seed + 100).choice(LABELS, count)
+    rows = zip(sentences(count, seed), labels, strict=True)
+    lines = ["sentence\tlabel", *(f"{text}\t{label}" for text, label in rows)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def sentences(count: int, seed: int) -> list[str]:
+    """Give texts of 1 to 14 words; those above 10 are cut by ``MAX_SEQ_LENGTH``."""
     generator = np.random.default_rng(seed)
     words = tiny_vocab()[7:]
     return [" ".join(generator.choice(words, generator.integers(1, 15))) for _ in range(count)]
@@ -84,8 +67,23 @@ def flags(**values) -> list[str]:
     return argv
 
 
+def data_flags(folder, **changes) -> dict:
+    """Give the flags of the rows of ``write_base``, and those of a quiet run on the CPU."""
+    return {
+        "task_name": "own",
+        "train_file": folder / "train.tsv",
+        "dev_file": folder / "dev.tsv",
+        "text_columns": "sentence",
+        "label_column": "label",
+        "max_seq_length": MAX_SEQ_LENGTH,
+        "n_gpu": 0,
+        "log_level": "warning",
+        **changes,
+    }
+
+
 def finetune_argv(folder, output, **changes) -> list[str]:
-    """Give the command line of 12 steps on the files of ``base``."""
+    """Give the command line of 6 steps on the files of ``write_base``."""
     return ["finetune", *_training(folder, folder / "base", output, **changes)]
 
 
@@ -95,25 +93,28 @@ def ofa_argv(folder, output, **changes) -> list[str]:
     return _training(folder, folder / "teacher", output, **{**widths, **changes})
 
 
+def export_argv(supernet, output, **changes) -> list[str]:
+    """Give the flags of export_model.py for the widest sub-network, without a graph."""
+    values = {
+        "model_name_or_path": supernet,
+        "sub_model_output_dir": output,
+        "n_gpu": 0,
+        "log_level": "warning",
+    }
+    return flags(**{**values, **changes})
+
+
 def _training(folder, model, output, **changes) -> list[str]:
     values = {
         "model_name_or_path": model,
         "output_dir": output,
-        "task_name": "own",
-        "train_file": folder / "train.tsv",
-        "dev_file": folder / "dev.tsv",
-        "text_columns": "sentence",
-        "label_column": "label",
-        "max_seq_length": MAX_SEQ_LENGTH,
         "batch_size": 5,
         "learning_rate": 1e-3,
         "num_train_epochs": 1,
         "logging_steps": 2,
         "save_steps": 4,
-        "n_gpu": 0,
-        "log_level": "warning",
     }
-    return flags(**{**values, **changes})
+    return flags(**{**data_flags(folder), **values, **changes})
 
 
 def contents(folder: Path) -> dict[str, bytes]:

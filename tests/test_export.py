@@ -20,6 +20,7 @@ from ofa_bert.export.staging import STATIC, SUB_MODEL, check_replaceable, staged
 from ofa_bert.export.static import export_static
 from ofa_bert.predictor import Predictor
 from ofa_bert.subnet import count_params, describe, resolve_widths, subnet_at_width
+from tests.runs import contents
 from tests.tiny import tiny_batch, tiny_config, tiny_model, tiny_tokenizer
 
 import paddle  # isort: skip
@@ -52,11 +53,6 @@ def export(model, tokenizer, folder, width_mult=0.5, **changes):
     }
     subnet = subnet_at_width(model.config, width_mult)
     return export_width(model, width_mult, subnet, tokenizer, **arguments)
-
-
-def contents(folder):
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 @pytest.mark.parametrize("width_mult", [1.0, 0.6, 0.25])

@@ -18,7 +18,7 @@ from ofa_bert.data.tokenizer import load_tokenizer
 from ofa_bert.predictor import Predictor
 from tests.data.make_golden import GOLDEN, logits_of
 from tests.oracles import softmax
-from tests.runs import contents, flags, kept_handlers, run, texts  # noqa: F401
+from tests.runs import contents, flags, run, sentences
 
 ROOT = Path(__file__).parent.parent
 LABELS = ("bad", "good", "so-so")
@@ -63,9 +63,9 @@ def namespace() -> list[str]:
 def data(tmp_path_factory):
     """Eleven labelled rows and nine lines: odd numbers, and not multiples of a batch."""
     folder = tmp_path_factory.mktemp("data")
-    rows = [f"{text}\t{LABELS[i % 3]}" for i, text in enumerate(texts(11, 1))]
+    rows = [f"{text}\t{LABELS[i % 3]}" for i, text in enumerate(sentences(11, 1))]
     (folder / "dev.tsv").write_text("\n".join(["sentence\tlabel", *rows]) + "\n")
-    (folder / "lines.txt").write_text("\n".join(texts(9, 2)) + "\n")
+    (folder / "lines.txt").write_text("\n".join(sentences(9, 2)) + "\n")
     return folder
 
 
@@ -145,7 +145,7 @@ def expected_answers(distinct):
 
 @pytest.mark.parametrize("batch_size", [1, 7, 32])
 def test_no_answer_is_lost_doubled_or_out_of_place(batch_size):
-    expected = expected_answers(texts(20, 3))
+    expected = expected_answers(sentences(20, 3))
     rows = list(np.random.default_rng(4).choice(list(expected), 61))
     answers = Predictor(GOLDEN / "static").predict(rows, batch_size=batch_size)
     assert [answer.label for answer in answers] == [expected[row][0] for row in rows]
@@ -154,7 +154,7 @@ def test_no_answer_is_lost_doubled_or_out_of_place(batch_size):
 
 
 def test_no_line_is_lost_where_predict_begins_a_new_portion(tmp_path):
-    expected = expected_answers(texts(20, 3))
+    expected = expected_answers(sentences(20, 3))
     rows = list(np.random.default_rng(5).choice(list(expected), ROWS_AT_ONCE + 3))
     (tmp_path / "lines.txt").write_text("\n".join(rows))  # without an end of line at the end
     result = run(

@@ -17,7 +17,7 @@ from ofa_bert.export.static import export_static
 from ofa_bert.extraction import extract
 from ofa_bert.supernet import load_supernet
 from tests.oracles import bert_of
-from tests.runs import finetune_argv, flags, kept_handlers, ofa_argv, run  # noqa: F401
+from tests.runs import export_argv, finetune_argv, flags, ofa_argv, run
 from tests.tiny import tiny_config, tiny_model, tiny_tokenizer, tiny_vocab
 
 CONFIG = tiny_config(num_classes=1, max_position_embeddings=20)
@@ -71,13 +71,11 @@ def work(tmp_path_factory):
         rows = zip(pairs(count, seed), numbers(count, seed + 1), strict=True)
         lines = [f"{first}\t{second}\t{label}" for (first, second), label in rows]
         (folder / name).write_text("\n".join(lines) + "\n")
-    export = flags(
-        model_name_or_path=folder / "supernet",
-        sub_model_output_dir=folder / "dynamic",
+    export = export_argv(
+        folder / "supernet",
+        folder / "dynamic",
         static_sub_model=folder / "static",
         width_mult="1/2",
-        n_gpu=0,
-        log_level="warning",
     )
     patch = pytest.MonkeyPatch()
     patch.setenv("OFA_BERT_CACHE", str(tmp_path_factory.mktemp("cache")))

@@ -15,14 +15,7 @@ from ofa_bert.commands import rerun
 from ofa_bert.durable import sha256
 from ofa_bert.errors import CheckError, InputError
 from ofa_bert.provenance import differences, input_hashes
-from tests.runs import (  # noqa: F401
-    base,
-    contents,
-    finetune_argv,
-    kept_handlers,
-    ofa_argv,
-    run,
-)
+from tests.runs import contents, finetune_argv, ofa_argv, run
 
 MEASURED = ("wall_seconds", "peak_memory_mb", "widths")
 TIMED = ("seconds_per_step", "tokens_per_second")
@@ -52,27 +45,27 @@ def comparable(folder):
 
 
 @pytest.fixture(scope="module")
-def teacher(base):  # noqa: F811
+def teacher(base):
     result = run(cli.main, finetune_argv(base, base / "teacher"))
     assert result.code == 0, result.err
     return base / "teacher"
 
 
 @pytest.fixture(scope="module")
-def supernet(base, teacher):  # noqa: F811
+def supernet(base, teacher):
     result = run(run_glue_ofa.main, ofa_argv(base, base / "supernet"))
     assert result.code == 0, result.err
     return base / "supernet"
 
 
-def test_another_seed_gives_other_bits(base, teacher, tmp_path):  # noqa: F811
+def test_another_seed_gives_other_bits(base, teacher, tmp_path):
     result = run(cli.main, finetune_argv(base, tmp_path / "other", seed=43))
     assert result.code == 0, result.err
     assert sha256(tmp_path / "other" / "model.safetensors") != sha256(teacher / "model.safetensors")
 
 
 @pytest.mark.parametrize("name", ["teacher", "supernet"])
-def test_a_run_made_again_gives_the_same_bits(base, supernet, tmp_path, name, monkeypatch):  # noqa: F811
+def test_a_run_made_again_gives_the_same_bits(base, supernet, tmp_path, name, monkeypatch):
     before = contents(base / name)
     monkeypatch.chdir(tmp_path)  # its relative paths are those of where it was started
     result = run(cli.main, ["rerun", str(base / name / "results.json"), "--output_dir", "new"])
@@ -83,7 +76,7 @@ def test_a_run_made_again_gives_the_same_bits(base, supernet, tmp_path, name, mo
     assert comparable(tmp_path / "new") == comparable(base / name)
 
 
-def test_rerun_goes_beside_the_first_run_and_over_nothing(base, teacher, tmp_path):  # noqa: F811
+def test_rerun_goes_beside_the_first_run_and_over_nothing(base, teacher, tmp_path):
     first = tmp_path / "first"
     first.mkdir()
     (first / "results.json").write_bytes((teacher / "results.json").read_bytes())

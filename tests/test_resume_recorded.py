@@ -13,7 +13,7 @@ import run_glue_ofa
 from ofa_bert import cli
 from ofa_bert.checkpointing import Checkpoints
 from ofa_bert.distill import recorded
-from tests.runs import base, finetune_argv, kept_handlers, ofa_argv, run  # noqa: F401
+from tests.runs import finetune_argv, ofa_argv, run
 from tests.test_rerun import comparable
 
 SETTINGS = {
@@ -26,7 +26,7 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="module")
-def whole(base):  # noqa: F811
+def whole(base):
     result = run(cli.main, finetune_argv(base, base / "teacher"))
     assert result.code == 0, result.err
     result = run(run_glue_ofa.main, ofa_argv(base, base / "whole", **SETTINGS))
@@ -35,7 +35,7 @@ def whole(base):  # noqa: F811
 
 
 @pytest.fixture
-def stopped(base, tmp_path, monkeypatch):  # noqa: F811
+def stopped(base, tmp_path, monkeypatch):
     """A run that a signal stopped in the step after its first checkpoint, of step 4."""
     save, saved = Checkpoints.save, []
 

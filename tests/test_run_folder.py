@@ -26,6 +26,7 @@ from ofa_bert.run_folder import (
     read_settings,
 )
 from ofa_bert.run_identity import changed_settings, describe_run
+from tests.runs import contents
 from tests.tiny import tiny_config
 
 MAIN = Ranks()
@@ -45,11 +46,6 @@ def start(folder, ranks=MAIN, *, output=None, device=None, model="model", inputs
     )
     with open_run_folder(output_config, configs, ranks, inputs) as run:
         return run
-
-
-def contents(folder):
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 @pytest.fixture

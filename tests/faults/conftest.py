@@ -18,7 +18,7 @@ PREPARE = """
 import sys
 from pathlib import Path
 from ofa_bert.checkpoint.save import save_model
-from tests.test_commands import write_rows
+from tests.runs import write_rows
 from tests.tiny import tiny_config, tiny_model, tiny_tokenizer
 
 folder = Path(sys.argv[1])
