@@ -7,16 +7,8 @@ import pytest
 
 from ofa_bert.errors import InputError
 from ofa_bert.ofa import OFA, Convert, RunConfig, supernet
-from ofa_bert.ofa.schedule import (
-    Stage,
-    draw,
-    extreme,
-    open_choices,
-    search_idx,
-    stage_at,
-    tasks_of,
-)
-from tests.test_ofa_layers import draw as numbers
+from ofa_bert.ofa.schedule import Stage, draw, extreme, open_choices, search_idx, stage_at, tasks_of
+from tests.ofa.values import draw as numbers
 from tests.tiny import paddle
 
 nn = paddle.nn

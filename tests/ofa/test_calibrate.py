@@ -1,3 +1,5 @@
+"""Statistics of a sub-network's norms, recomputed on batches, beside NumPy."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -5,14 +7,12 @@ import pytest
 from sklearn.datasets import load_digits
 
 from ofa_bert.errors import InputError
-from tests.tiny import randomise
-
-import paddle  # isort: skip
-from paddle import nn
-
 from ofa_bert.ofa.calibrate import calibrate, recompute_statistics
 from ofa_bert.ofa.convert_super import Convert, supernet
 from ofa_bert.ofa.ofa import OFA
+from tests.tiny import paddle, randomise
+
+nn = paddle.nn
 
 
 class ConvNet(nn.Layer):

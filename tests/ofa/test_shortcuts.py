@@ -10,9 +10,9 @@ import pytest
 from ofa_bert.errors import InputError
 from ofa_bert.ofa import OFA, Convert, RunConfig, supernet
 from ofa_bert.ofa.budget import count_params, within_params
-from tests.test_ofa_bert import BATCHES, converted, encoder
-from tests.test_ofa_convert import IMAGES, Residual
-from tests.test_ofa_layers import draw
+from tests.ofa.encoder import BATCHES, converted, encoder
+from tests.ofa.residual import IMAGES, Residual
+from tests.ofa.values import draw
 from tests.tiny import paddle
 
 nn = paddle.nn
@@ -299,7 +299,7 @@ def test_a_network_with_synchronised_norms_is_traced():
 
 
 def test_the_example_of_the_document_runs():
-    document = Path(__file__).parent.parent / "docs" / "ofa.md"
+    document = Path(__file__).parents[2] / "docs" / "ofa.md"
     code = document.read_text(encoding="utf-8").split("```python")[1].split("```")[0]
     np.random.seed(0)
     net = nn.Sequential(

@@ -9,79 +9,16 @@ import pytest
 
 from ofa_bert.errors import InputError
 from ofa_bert.ofa import OFA, Block, Convert, RunConfig, layers, supernet, utils
-from tests.test_ofa_convert import IDS, IMAGES, Residual, Words
-from tests.test_ofa_layers import conv, conv_transpose, draw
-from tests.test_ofa_ofa import CONFIG, Chain
-from tests.test_ofa_ofa import X as VECTORS
-from tests.test_ofa_ofa import by_hand as chain_by_hand
-from tests.tiny import paddle, randomise
+from tests.ofa.chain import CONFIG, Chain
+from tests.ofa.chain import X as VECTORS
+from tests.ofa.chain import by_hand as chain_by_hand
+from tests.ofa.residual import IMAGES, SMALL, TIED, Residual, by_hand, residual
+from tests.ofa.values import draw, randomised
+from tests.ofa.words import IDS, Words
+from tests.tiny import paddle
 
 nn = paddle.nn
 ELASTIC = tuple(getattr(layers, name) for name in layers.__all__)
-TIED = RunConfig(same_search_space=[["stem", "project"]])
-
-
-def randomised(model):
-    randomise(model)
-    for name, parameter in model.state_dict().items():
-        if name.endswith("_variance"):
-            parameter.set_value(np.abs(parameter.numpy()) + 0.5)
-        if name.endswith("_matrix"):
-            parameter.set_value(np.eye(parameter.shape[0], dtype="float32") + 0.1 * parameter)
-    return model
-
-
-def residual(norm=nn.BatchNorm2D):
-    space = supernet(kernel_size=(3, 5), expand_ratio=[0.5, 1.0])
-    return randomised(Convert(space).convert(randomised(Residual(norm))))
-
-
-SMALL = {
-    "stem": {"expand_ratio": 0.5, "kernel_size": 3},
-    "expand": {"expand_ratio": 0.5},
-    "depthwise": {"kernel_size": 3},
-    "grouped": {"expand_ratio": 0.5, "kernel_size": 5},
-    "up": {"expand_ratio": 0.5, "kernel_size": 3},
-}
-
-
-def by_hand(model, x, stem, expand, grouped, up, kernels, train):
-    """Cut ``Residual`` in NumPy and run it; ``kernels`` by layer, the others are at 5."""
-    w = {n.replace(".fn", ""): p.numpy().astype("float64") for n, p in model.state_dict().items()}
-
-    def kernel(name):
-        weight, size = w[f"{name}.weight"], kernels.get(name, 5)
-        if size == 5:
-            return weight
-        centre = weight[:, :, 1:4, 1:4]
-        return (centre.reshape(*centre.shape[:2], 9) @ w[f"{name}.5to3_matrix"]).reshape(
-            centre.shape
-        )
-
-    def padding(name, at_three):
-        return at_three + (kernels.get(name, 5) - 3) // 2
-
-    x = conv(x, kernel("stem")[:stem], w["stem.bias"][:stem], padding=padding("stem", 1))
-    mean, variance = (
-        (x.mean((0, 2, 3)), x.var((0, 2, 3)))
-        if train
-        else (w["norm._mean"][:stem], w["norm._variance"][:stem])
-    )
-    x = (x - mean[:, None, None]) / np.sqrt(variance[:, None, None] + 1e-5)
-    x = x * w["norm.weight"][:stem, None, None] + w["norm.bias"][:stem, None, None]
-    x = np.maximum(x, 0)
-    y = conv(x, w["expand.weight"][:expand, :stem], None)
-    depthwise = {"padding": padding("depthwise", 1), "groups": expand}
-    y = conv(y, kernel("depthwise")[:expand], w["depthwise.bias"][:expand], **depthwise)
-    y = conv(np.maximum(y, 0), w["project.weight"][:stem, :expand], w["project.bias"][:stem])
-    per_group = kernel("grouped")[:grouped, : stem // 4]
-    settings = {"padding": padding("grouped", 0), "stride": 2, "groups": 4}
-    x = conv(x + y, per_group, w["grouped.bias"][:grouped], **settings)
-    spread = kernel("up")[:grouped, :up]
-    x = conv_transpose(x, spread, w["up.bias"][:up], padding=padding("up", 0))
-    x = (x - x.mean((2, 3), keepdims=True)) / np.sqrt(x.var((2, 3), keepdims=True) + 1e-5)
-    x = x * w["instance.scale"][:up, None, None] + w["instance.bias"][:up, None, None]
-    return x.mean((2, 3)) @ w["head.weight"][:up] + w["head.bias"]
 
 
 @pytest.mark.parametrize("train", [False, True])

@@ -8,56 +8,15 @@ import numpy as np
 import pytest
 
 from ofa_bert.errors import InputError
-from ofa_bert.ofa import OFA, BaseBlock, Block, Convert, supernet, utils
+from ofa_bert.ofa import BaseBlock, Block, Convert, supernet, utils
 from ofa_bert.ofa import layers as L
 from ofa_bert.ofa.active import running
-from tests.test_ofa_layers import draw, randomised
+from tests.ofa.residual import IMAGES, Residual
+from tests.ofa.values import draw, randomised
+from tests.ofa.words import IDS, Words
 from tests.tiny import paddle
 
 nn = paddle.nn
-
-
-class Residual(nn.Layer):
-    """A stem, a residual block with a depthwise convolution, and a classifier."""
-
-    def __init__(self, norm=nn.BatchNorm2D) -> None:
-        super().__init__()
-        self.stem = nn.Conv2D(3, 8, 3, padding=1)
-        self.norm = norm(8)
-        self.expand = nn.Conv2D(8, 12, 1, bias_attr=False)
-        self.depthwise = nn.Conv2D(12, 12, 3, padding=1, groups=12)
-        self.project = nn.Conv2D(12, 8, 1)
-        self.grouped = nn.Conv2D(8, 8, 3, stride=2, groups=4)
-        self.up = nn.Conv2DTranspose(8, 6, 3)
-        self.instance = nn.InstanceNorm2D(6)
-        self.head = nn.Linear(6, 5)
-
-    def forward(self, x):
-        x = nn.functional.relu(self.norm(self.stem(x)))
-        x = x + self.project(nn.functional.relu(self.depthwise(self.expand(x))))
-        x = self.instance(self.up(self.grouped(x)))
-        return self.head(x.mean([2, 3]))
-
-
-class Words(nn.Layer):
-    """An embedding, attention, a LayerNorm, and a layer used twice."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embed = nn.Embedding(9, 8)
-        self.attention = nn.MultiHeadAttention(8, 4)
-        self.norm = nn.LayerNorm(8)
-        self.twice = nn.Linear(8, 8)
-        self.again = self.twice
-        self.head = nn.Linear(8, 3)
-
-    def forward(self, x):
-        x = self.norm(self.attention(self.embed(x)))
-        return self.head(self.again(paddle.tanh(self.twice(x))))
-
-
-IMAGES = paddle.to_tensor(draw(2, 3, 8, 8))
-IDS = paddle.to_tensor([[1, 5, 0], [8, 2, 2]])
 
 
 @pytest.mark.parametrize("train", [False, True])
@@ -208,96 +167,6 @@ def test_each_layer_becomes_its_elastic_one(layer, cls):
     assert [id(p) for p in elastic.parameters()][: len(ids)] == ids
 
 
-def test_kernels_of_one_even_ones_and_oblong_ones_have_no_choice():
-    model = nn.Sequential(
-        nn.Conv2D(2, 2, 1), nn.Conv2D(2, 2, 4), nn.Conv2D(2, 2, (3, 1)), nn.Conv2D(2, 2, 7)
-    )
-    Convert(supernet(kernel_size=(3, 5))).convert(model)
-    assert [type(layer) for layer in model][:3] == [nn.Conv2D] * 3
-    assert model[3].candidate_config == {"kernel_size": [3, 5, 7]}
-    assert model[3].weight.shape[2:] == [7, 7]
-
-
-@pytest.mark.parametrize("padding", [0, 1, [1, 2], [1, 0, 2, 1], "SAME"], ids=str)
-@pytest.mark.parametrize("kernel", [(3, 5), (7, 1), (1, 3), 4], ids=str)
-@pytest.mark.parametrize("cls", [nn.Conv2D, nn.Conv2DTranspose])
-def test_oblong_and_even_kernels_compute_what_they_did(cls, kernel, padding):
-    network = randomised(nn.Sequential(cls(3, 4, kernel, padding=padding), nn.Conv2D(4, 2, 1)))
-    x = paddle.to_tensor(draw(1, 3, 9, 9))
-    expected, first = network(x).numpy(), network[0](x).numpy()
-    Convert(supernet(kernel_size=(3, 5), expand_ratio=[0.5, 1.0])).convert(network)
-    np.testing.assert_allclose(network(x).numpy(), expected, atol=1e-5)
-    half = network[0](x, expand_ratio=0.5).numpy()
-    np.testing.assert_allclose(half, first[:, :2], atol=1e-5)
-    plain = OFA(network).export({"0": {"expand_ratio": 0.5}}, [[1, 3, 9, 9]], "float32")
-    np.testing.assert_allclose(plain[0](x).numpy(), first[:, :2], atol=1e-5)
-
-
-PAIRS = [[0, 0], [0, 0], [0, 0], [2, 1]]
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"padding": 2},
-        {"padding": [1, 2]},
-        {"padding": [1, 2, 0, 1]},
-        {"padding": PAIRS},
-        {"padding": "SAME"},
-        {"padding": "VALID"},
-        {"padding": 1, "stride": 2, "dilation": 2},
-        {"padding": [2, 0], "dilation": [1, 2]},
-        {"padding": 1, "padding_mode": "reflect"},
-        {"padding": 1, "padding_mode": "circular"},
-    ],
-    ids=str,
-)
-def test_a_kernel_grows_whatever_the_padding(settings):
-    layers = [nn.Conv2D(3, 4, 3, **settings)]
-    if "padding_mode" not in settings and settings["padding"] is not PAIRS:
-        layers.append(nn.Conv2DTranspose(3, 4, 3, **settings))
-    x = paddle.to_tensor(draw(1, 3, 9, 9))
-    for layer in map(randomised, layers):
-        expected = layer(x).numpy()
-        (grown,) = Convert(supernet(kernel_size=(3, 5, 7))).convert([layer])
-        assert grown.weight.shape[2:] == [7, 7]
-        for sizes in ({}, {"kernel_size": 5}, {"kernel_size": 3}):
-            np.testing.assert_allclose(grown(x, **sizes).numpy(), expected, atol=1e-5)
-        plain = OFA(nn.Sequential(grown)).export(
-            {"0": {"kernel_size": 3}}, [[1, 3, 9, 9]], "float32"
-        )
-        np.testing.assert_allclose(plain(x).numpy(), expected, atol=1e-5)
-
-
-def test_what_cannot_be_converted_is_named_and_stays():
-    class Own(nn.Linear):
-        def forward(self, x):
-            return super().forward(x) * 2
-
-    model = nn.Sequential(nn.Linear(4, 4), Own(4, 4), nn.GroupNorm(2, 4), nn.Linear(4, 4))
-    with pytest.warns(UserWarning, match=r"stay as they are: 1 \(Own\), 2 \(GroupNorm\)") as caught:
-        Convert(supernet(expand_ratio=[0.5, 1.0])).convert(model)
-    assert "\n" not in str(caught[0].message)
-    assert [type(layer).__name__ for layer in model] == ["Block", "Own", "GroupNorm", "Block"]
-
-
-def test_nothing_is_said_of_widths_where_only_kernels_change():
-    model = nn.Sequential(nn.Conv2D(2, 4, 3), nn.GroupNorm(2, 4), nn.Conv2D(4, 2, 3))
-    Convert(supernet(kernel_size=(3, 5))).convert(model)
-    assert type(model[1]) is nn.GroupNorm
-
-
-def test_attention_of_its_own_kind_keeps_its_projections():
-    class Own(nn.MultiHeadAttention):
-        def forward(self, x):
-            return super().forward(x)
-
-    model = nn.Sequential(nn.Linear(4, 4), Own(4, 2), nn.Linear(4, 4))
-    with pytest.warns(UserWarning, match=r"1 \(Own\)"):
-        Convert(supernet(expand_ratio=[0.5, 1.0])).convert(model)
-    assert type(model[1].q_proj) is nn.Linear
-
-
 def test_a_block_is_named_after_its_layer_or_itself():
     named = BaseBlock("linear_12")
     assert named.key == "linear_12"
@@ -331,105 +200,6 @@ def test_hooks_modes_and_optimiser_states_go_on():
     optimizer.step()
     assert seen == [[1, 4]]
     assert np.abs(model[0].weight.numpy() - before).max() > 0
-
-
-@pytest.mark.parametrize(
-    ("space", "message"),
-    [
-        ({"expand_ratio": [0.25, 0.5]}, r"must hold 1.0, .*; type expand_ratio=\[0.25, 0.5, 1.0\]"),
-        ({"expand_ratio": 0.5}, "must hold 1.0"),
-        ({"expand_ratio": [0, 1]}, "fractions above 0"),
-        ({"expand_ratio": [1], "channel": [(1,)]}, "not both"),
-        ({"kernel_size": (3, 4)}, "must be odd numbers; got 4; use e.g. 5"),
-        ({"kernel_size": (3.5,)}, "whole numbers; got 3.5"),
-        ({"channel": [(0, 4)]}, "whole numbers above 0"),
-        ({"channel": 5}, r"channel must be a list .* such as \[\(8, 16\), \(16, 32\)\]; got 5"),
-        ({"channel": ["ab"]}, "each entry of channel must be numbers; got 'ab'"),
-        ({"expand_ratio": "0.5"}, "expand_ratio must be numbers; got '0.5'"),
-        ({"expand_ratio": [1, float("inf")]}, r"fractions above 0; got \[1, inf\]"),
-        ({"kernel_size": 3.0}, "whole numbers; got 3.0"),
-    ],
-)  # fmt: skip
-def test_a_space_that_makes_no_sense(space, message):
-    with pytest.raises(InputError, match=message) as caught:
-        supernet(**space)
-    assert "\n" not in str(caught.value)
-
-
-def test_numbers_of_numpy_are_numbers():
-    space = supernet(kernel_size=np.array([5, 3]), expand_ratio=np.array([0.5, 1.0]))
-    assert space == supernet(kernel_size=(3, 5), expand_ratio=(0.5, 1.0))
-    assert type(space.kernel_size[0]) is int
-
-
-@pytest.mark.parametrize(
-    ("space", "network", "message"),
-    [
-        (
-            nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)),
-            [],
-            "Convert takes a supernet.*; got a S",
-        ),
-        (supernet(expand_ratio=[1.0]), 5, "takes a network or a list of layers; got a int"),
-    ],
-)
-def test_what_is_no_space_and_no_network(space, network, message):
-    with pytest.raises(InputError, match=message) as caught:
-        Convert(space).convert(network)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("space", "message"),
-    [
-        ({"channel": [(4,), (4,)]}, r"one list for each of the 3 .* layers; got 2"),
-        (
-            {"channel": [(2, 3), (4,), (2,)]},
-            r"channel\[0\] must hold 4, all channels of 0; got \[2, 3\]; type \[2, 3, 4\]",
-        ),
-    ],
-)
-def test_a_space_that_does_not_fit_leaves_the_network_alone(space, message):
-    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 4), nn.Linear(4, 2))
-    before = [id(layer) for layer in model.sublayers()]
-    with pytest.raises(InputError, match=message):
-        Convert(supernet(**space)).convert(model)
-    assert [id(layer) for layer in model.sublayers()] == before
-
-
-def test_converting_twice_and_converting_no_layers():
-    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 4))
-    convert = Convert(supernet(expand_ratio=[0.5, 1.0])).convert
-    convert(model)
-    with pytest.raises(InputError, match="converted already: 0 is a Block; convert once"):
-        convert(model)
-    with pytest.raises(InputError, match="item 0 is a int"):
-        convert([3])
-
-
-def test_a_norm_over_two_axes_cannot_get_wider():
-    with pytest.raises(InputError, match=r"normalises over \[6, 2\]; only one axis can get wider"):
-        Convert(supernet(expand_ratio=(1, 2))).convert(
-            [nn.Conv2D(1, 6, 1), nn.LayerNorm([6, 2]), nn.Conv2D(6, 1, 1)]
-        )
-
-
-@pytest.mark.parametrize("ratio", [1.5, 2])
-def test_wider_groups_and_heads_must_be_whole(ratio):
-    space = supernet(expand_ratio=(1, ratio))
-    attention = [nn.Linear(6, 6), nn.MultiHeadAttention(6, 3), nn.Linear(6, 2)]
-    if ratio == 2:
-        assert Convert(space).convert(attention)[1].num_heads == 6
-        return
-    with pytest.raises(InputError, match=r"has 3 heads, of which expand_ratio 1.5 is no whole"):
-        Convert(space).convert(attention)
-    with pytest.raises(InputError, match=r"has 2 groups, which do not divide 9 channels"):
-        Convert(space).convert(
-            [nn.Conv2D(1, 6, 1), nn.Conv2D(6, 6, 1, groups=2), nn.Conv2D(6, 1, 1)]
-        )
-
-
-# State dicts
 
 
 def test_weights_of_the_original_network_can_be_set_later():

@@ -8,22 +8,22 @@ The number in a test's name is that of the predecessor's fault:
    teacher asked once a width.
 A. the interface: 1 names; 2 supernet; 3 Convert; 4 layers; 5 RunConfig; 6 DistillConfig; 7 OFA; 8
    utils.
-C. the rest: results that are silently wrong, and crashes.
+C. the rest, in test_peers_results: results that are silently wrong, and crashes.
 
 Some are tested elsewhere:
 
-- 0.2: test_ofa_layers.test_layer_norm.
-- 0.10: test_ofa_ofa.test_one_batch_is_asked_once.
-- A.2, a ratio without 1.0: test_ofa_convert.test_a_space_that_makes_no_sense; so are A.8's even
-  kernels.
-- A.3: test_ofa_convert.test_words_at_full_size_and_tied_layers_stay_tied for names and ties,
-  test_each_layer_becomes_its_elastic_one for the older BatchNorm, and
+- 0.2: test_norms.test_layer_norm.
+- 0.10: test_teacher.test_one_batch_is_asked_once.
+- A.2, a ratio without 1.0: test_convert_mistakes.test_a_space_that_makes_no_sense; so are A.8's
+  even kernels.
+- A.3: test_convert.test_words_at_full_size_and_tied_layers_stay_tied for names and ties,
+  test_each_layer_becomes_its_elastic_one for the older BatchNorm, and test_convert_kernels.
   test_kernels_of_one_even_ones_and_oblong_ones_have_no_choice for large kernels.
-- A.4, a network of two owners: test_ofa_ofa.
+- A.4, a network of two owners: test_configurations.
   test_two_owners_of_one_network_and_two_threads_do_not_disturb_each_other.
-- A.7: test_ofa_schedule.test_an_epoch_belongs_to_the_first_phase_that_ends_after_it for the bounds
-  of n_epochs, test_a_task_set_by_hand for words and phases, and
-  test_ofa_search.test_a_converted_network_is_searched_within_its_macs.
+- A.7: test_schedule.test_an_epoch_belongs_to_the_first_phase_that_ends_after_it for the bounds of
+  n_epochs, test_a_task_set_by_hand for words and phases, and
+  test_budget.test_a_converted_network_is_searched_within_its_macs.
 """
 
 from __future__ import annotations
@@ -34,21 +34,14 @@ import numpy as np
 import pytest
 
 from ofa_bert import ofa as package
-from ofa_bert.errors import InputError
 from ofa_bert.ofa import OFA, Convert, DistillConfig, RunConfig, layers, supernet, utils
 from ofa_bert.ofa.utils import nlp_utils
-from tests.test_ofa_bert import BATCHES, HEADS, LAYERS, converted, encoder
-from tests.test_ofa_layers import close, draw, run
-from tests.test_ofa_ofa import CONFIG, UNTIED, Chain, X, by_hand, chain, randomised
+from tests.ofa.chain import CONFIG, UNTIED, X, by_hand, chain
+from tests.ofa.encoder import BATCHES, HEADS, IDS, LAYERS, converted, encoder
+from tests.ofa.values import close, draw, run
 from tests.tiny import paddle
 
 nn = paddle.nn
-IDS = BATCHES[0][0]
-
-
-def with_teacher(teacher=None, **settings):
-    teacher = teacher or randomised(Chain())
-    return OFA(chain(), UNTIED, DistillConfig(teacher_model=teacher, **settings)), teacher
 
 
 # 0. The headlines
@@ -223,151 +216,3 @@ def test_a_7_a_decoded_token_runs():
     ofa.decode_token([0, 1, 0, 1])
     expected = by_hand(ofa.model, X.numpy(), [3, 6, 3, 6])
     np.testing.assert_allclose(ofa(X).numpy(), expected, atol=1e-6)
-
-
-# C. Wrong results
-
-
-def test_c_batch_norm_does_not_keep_the_mode_of_its_first_call():
-    layer = layers.SuperBatchNorm2D(4)
-    x = draw(6, 4, 3, 3) * 3 + 5
-    layer.train()
-    run(layer, x)
-    layer.eval()
-    mean, variance = layer._mean.numpy(), layer._variance.numpy()
-    expected = (x - mean[:, None, None]) / np.sqrt(variance[:, None, None] + 1e-5)
-    close(run(layer, x), expected)
-    assert abs(run(layer, x).mean().item()) > 1
-    layer.train()
-    assert abs(run(layer, x).mean().item()) < 1e-5
-
-
-def test_c_a_tensor_as_mask_is_a_mask():
-    plain = nn.MultiHeadAttention(8, 2)
-    x = paddle.to_tensor(draw(2, 3, 8))
-    mask = paddle.to_tensor(draw(2, 1, 3, 3))
-    expected = plain(x, attn_mask=mask).numpy()
-    elastic = Convert(supernet(expand_ratio=[1.0])).convert([plain, nn.Linear(1, 1)])[0]
-    close(elastic(x, attn_mask=mask), expected, atol=1e-6)
-
-
-def test_c_padding_is_left_out_of_the_loss():
-    ofa, teacher = with_teacher(mapping_layers=["first"])
-    teacher.first.bias.set_value(draw(6, seed=9))
-    ofa.set_net_config({})
-    x, mask = draw(2, 3, 4), paddle.to_tensor([[1, 1, 0], [1, 0, 0]])
-    ofa(paddle.to_tensor(x))
-    loss = ofa.calc_distill_loss(mask).item()
-    x[0, 2] += 100.0
-    x[1, 1:] += 100.0
-    ofa(paddle.to_tensor(x))
-    np.testing.assert_allclose(ofa.calc_distill_loss(mask).item(), loss, rtol=1e-5)
-
-
-def test_c_operators_belong_to_the_layers_the_user_named():
-    class Two(nn.Layer):
-        def __init__(self, narrow):
-            super().__init__()
-            self.one, self.two = nn.Linear(4, narrow), nn.Linear(narrow, 7)
-            self.head = nn.Linear(7, 2)
-
-        def forward(self, x):
-            return self.head(self.two(self.one(x)))
-
-    model = Convert(supernet(expand_ratio=[1.0])).convert(Two(3))
-    # In another order than the layers stand in.
-    config = DistillConfig(teacher_model=Two(5), mapping_layers=["two", "one"], mapping_op="linear")
-    ofa = OFA(model, UNTIED, config)
-    assert [p.shape for p in ofa.netAs_param] == [[7, 7], [7], [3, 5], [5]]
-    ofa(X)
-    assert ofa.calc_distill_loss().item() > 0
-
-
-# C. Crashes
-
-
-def test_c_a_distillation_function_is_called():
-    ofa, _ = with_teacher(
-        mapping_layers=["first"], distill_fn=lambda ours, theirs: ours.sum() * 0 + 7
-    )
-    ofa(X)
-    assert ofa.calc_distill_loss().item() == 7
-
-
-def test_c_an_operator_on_a_composite_layer():
-    ofa, _ = with_teacher(mapping_layers=["middle.0"], mapping_op="linear")
-    teacher = encoder(1)
-    config = DistillConfig(
-        teacher_model=teacher, mapping_layers=["encoder.layers.0"], mapping_op="linear"
-    )
-    ofa = OFA(converted(encoder()), distill_config=config)
-    ofa.set_net_config(utils.dynabert_config(ofa, 0.5))
-    ofa(IDS)
-    assert ofa.calc_distill_loss().item() > 0
-
-
-def test_c_a_loss_without_mapped_layers_is_one_line():
-    ofa, _ = with_teacher()
-    ofa(X)
-    with pytest.raises(InputError, match="give DistillConfig mapping_layers"):
-        ofa.calc_distill_loss()
-
-
-@pytest.mark.filterwarnings("ignore:When training, we now always track")
-def test_c_an_export_cuts_batch_norms_too():
-    model = nn.Sequential(nn.Conv2D(3, 4, 3), nn.BatchNorm2D(4), nn.Conv2D(4, 2, 1))
-    Convert(supernet(expand_ratio=[0.5, 1.0])).convert(model)
-    ofa = OFA(model, UNTIED)
-    small = ofa.export({"0": {"expand_ratio": 0.5}}, [[1, 3, 6, 6]], ["float32"])
-    assert small[1]._mean.shape == [2]
-    assert small(paddle.to_tensor(draw(2, 3, 6, 6))).shape == [2, 2, 4, 4]
-
-
-def test_c_a_grouped_convolution_with_a_bias_shrinks():
-    layer = layers.SuperGroupConv2D(4, 8, 3, groups=2)
-    assert run(layer, draw(1, 4, 5, 5), channel=4).shape == [1, 4, 3, 3]
-
-
-def test_c_plain_attention_and_decoders_run_beside_the_package():
-    decoder = nn.TransformerDecoderLayer(8, 2, 16)
-    x = paddle.to_tensor(draw(2, 3, 8))
-    assert decoder(x, x).shape == [2, 3, 8]
-    assert nn.MultiHeadAttention(8, 2)(x).shape == [2, 3, 8]
-
-
-def test_c_a_network_that_cannot_be_traced_leaves_no_static_mode():
-    class Odd(Chain):
-        def forward(self, x):
-            if float(x.numpy().sum()) > 0:
-                x = x + 1
-            return super().forward(x)
-
-    model = Convert(supernet(expand_ratio=[0.5, 1.0])).convert(Odd())
-    ofa = OFA(model)
-    with pytest.raises(InputError) as caught:
-        ofa(X)
-    assert "\n" not in str(caught.value)
-    assert paddle.in_dynamic_mode()
-    assert model.training
-    ofa.set_net_config({})
-    assert ofa(X).shape == [3, 2]
-
-
-def test_c_nothing_is_printed(capsys):
-    ofa = OFA(chain(), UNTIED)
-    ofa(X)
-    ofa.export({}, [[1, 4]], ["float32"])
-    printed = capsys.readouterr()
-    assert printed.out == printed.err == ""
-
-
-def test_c_the_teacher_is_not_trained_by_the_models_optimiser():
-    ofa, teacher = with_teacher()
-    count = sum(p.size for p in ofa.parameters())
-    assert count == sum(p.size for p in ofa.model.parameters())
-    before = teacher.first.weight.numpy()
-    optimizer = paddle.optimizer.SGD(1.0, parameters=ofa.parameters())
-    student, answer = ofa(X)
-    (student - answer).square().sum().backward()
-    optimizer.step()
-    np.testing.assert_array_equal(teacher.first.weight.numpy(), before)
