@@ -44,6 +44,9 @@ lint: .venv/.installed
 	$(BIN)/mypy
 
 .venv/.installed: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v == (3, 11) or sys.exit( \
+	  "error: requirements.txt is a lock for Python 3.11; $(PYTHON) is %d.%d; " % v + \
+	  "type make $(MAKECMDGOALS) PYTHON=python3.11, or install without the lock: pip install .")'
 	$(PYTHON) -m venv .venv
 	# jieba and seqeval have no wheels: they are built with the locked tools, not the newest.
 	awk '/^[^ ]/ {keep = /^(packaging|pip|setuptools|setuptools-scm|wheel)==/} keep' requirements.txt > .venv/build.txt

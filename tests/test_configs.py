@@ -51,6 +51,13 @@ def test_every_value_names_its_source(path):
         assert "# source: " in line or name == "task_name"
 
 
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_yaml_points_to_results_where_there_are_some(path):
+    results = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    has_results = bool(re.search(rf"^## {path.stem}\b", results, re.MULTILINE | re.IGNORECASE))
+    assert ("docs/results.md" in path.read_text(encoding="utf-8")) == has_results
+
+
 def test_the_yaml_of_qqp_passes_over_the_broken_rows_of_its_files(tmp_path):
     header = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate"
     good = "1\t3\t4\tHow so?\tWhy?\t1"

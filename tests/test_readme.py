@@ -16,7 +16,7 @@ import run_glue_ofa
 from ofa_bert.arguments import parse_args
 from ofa_bert.checkpoint.load import load_model
 from ofa_bert.checkpoint.save import save_model
-from ofa_bert.commands import evaluate
+from ofa_bert.commands import evaluate, finetune
 from ofa_bert.commands.predict import PredictConfig
 from tests.tiny import tiny_config, tiny_model, tiny_tokenizer, tiny_vocab
 
@@ -95,6 +95,7 @@ def shell_commands():
 @pytest.mark.parametrize(
     ("script", "groups"),
     [
+        ("finetune", finetune.GROUPS),
         ("./run_glue_ofa.py", run_glue_ofa.GROUPS),
         ("./export_model.py", export_model.GROUPS),
         ("predict", [PredictConfig]),

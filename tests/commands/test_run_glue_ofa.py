@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import numpy as np
@@ -14,7 +15,7 @@ from ofa_bert.checkpoint.load import load_model
 from ofa_bert.checkpoint.save import save_model
 from ofa_bert.extraction import extract
 from ofa_bert.supernet import load_supernet
-from tests.commands.expected import data_file, dev_accuracy, logits_of, read_results
+from tests.commands.expected import ROOT, data_file, dev_accuracy, logits_of, read_results
 from tests.oracles import weights_of
 from tests.runs import LABELS, MAX_SEQ_LENGTH, export_argv, finetune_argv, ofa_argv, run, sentences
 from tests.tiny import tiny_config, tiny_model, tiny_tokenizer
@@ -93,3 +94,15 @@ def test_a_sub_model_fine_tunes_and_becomes_a_supernet_again(work, exported, tmp
     assert (config.num_attention_heads, config.intermediate_size) == ((1, 1), (6, 6))
     # The export took its maximal length and its rows from the run.
     assert config.max_seq_length == MAX_SEQ_LENGTH
+
+
+def test_the_documents_name_every_file_and_key_that_is_written(work, teacher, supernet, exported):
+    text = (ROOT / "docs" / "files.md").read_text("utf-8")
+    documented = set(re.findall(r"`([^`]+)`", text))
+    folders = ("teacher", "supernet", "dynamic/width_mult_0.5", "static/width_mult_0.5")
+    written = {path.name for folder in folders for path in (work / folder).iterdir()}
+    deploy = json.loads((work / "static" / "width_mult_0.5" / "deploy.json").read_text())
+    results = read_results(supernet[0])
+    line = json.loads((supernet[0] / "metrics.jsonl").read_text().splitlines()[0])
+    keys = [*deploy, *results, *results["widths"][0], *line]
+    assert written | set(keys) <= documented
