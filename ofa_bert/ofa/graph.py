@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +52,9 @@ class WidthGroups:
     """Those of ``fixed`` that did not run, so that nothing is known of them."""
 
 
-def width_groups(model: nn.Layer, inputs: Any) -> WidthGroups:
+def width_groups(
+    model: nn.Layer, inputs: Any, named: Mapping[str, Any] | None = None
+) -> WidthGroups:
     """Find what the network's own program says about the widths of its layers.
 
     Layers are tied where their outputs meet: in a residual addition or another elementwise
@@ -67,11 +70,12 @@ def width_groups(model: nn.Layer, inputs: Any) -> WidthGroups:
         model: left as it is, and traced in the mode it is in.
         inputs: a tuple or list is the arguments of forward, a dict its arguments by name, anything
             else its only argument; tensors, arrays or ``paddle.static.InputSpec`` of known shape.
+        named: further arguments by name.
 
     Raises:
         InputError: if the network does not run on symbolic inputs.
     """
-    program = trace(model, inputs)
+    program = trace(model, inputs, named)
     axes = _parameter_axes(model)
     walk(program, axes, _weight_uses(model))
     return _groups(model, axes, seen={id(tensor) for tensor in program.parameters.values()})

@@ -25,11 +25,7 @@ from ofa_bert.ofa.export import (
     export_arguments,
     plain_copy,
 )
-from ofa_bert.ofa.inputs import (
-    bound_arguments,
-    check_takes_depth,
-    example_arguments,
-)
+from ofa_bert.ofa.inputs import check_takes_depth, example_arguments
 from ofa_bert.ofa.layers_base import BaseBlock
 from ofa_bert.ofa.mapping import mapped_loss, mapping_ops
 from ofa_bert.ofa.outputs import bare, evaluating, outputs_of
@@ -462,9 +458,7 @@ class OFA(nn.Layer):
         calls = [{**kwargs, DEPTH: depth} for depth in self._space.depths] or [dict(kwargs)]
         try:
             with evaluating(network), running(sizes={}):
-                found = [
-                    width_groups(network, bound_arguments(network, inputs, call)) for call in calls
-                ]
+                found = [width_groups(network, inputs, call) for call in calls]
         finally:
             if not paddle.in_dynamic_mode():
                 paddle.disable_static()

@@ -7,7 +7,7 @@ no kernel runs, no weight is read, and paddle is back in dynamic mode afterwards
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -51,7 +51,7 @@ class Trace:
     """Values the network returns, however deep in lists and dicts."""
 
 
-def trace(model: nn.Layer, inputs: Any) -> Trace:
+def trace(model: nn.Layer, inputs: Any, named: Mapping[str, Any] | None = None) -> Trace:
     """Run ``model`` once on symbolic inputs and read what it did.
 
     The model runs in the mode it is in, and only the branches taken for these inputs are seen.
@@ -61,13 +61,16 @@ def trace(model: nn.Layer, inputs: Any) -> Trace:
         inputs: a tuple or list is the arguments of forward, a dict its arguments by name, anything
             else its only argument. Tensors, arrays and ``InputSpec`` of known shape become
             symbolic, however deep in lists and dicts; numbers, strings and None are passed on.
+        named: further arguments by name, likewise.
 
     Raises:
         InputError: if an input is none of these, or the network does not run on symbolic inputs.
     """
-    arguments = list(inputs) if isinstance(inputs, tuple) else inputs
+    by_name = dict(named or {})
+    arguments = [list(inputs) if isinstance(inputs, tuple) else inputs, by_name]
     leaves = paddle.utils.flatten(arguments)
-    specs = [_spec(leaf, path) for leaf, path in zip(leaves, _paths(arguments), strict=True)]
+    paths = [*_paths(inputs), *_paths(by_name)]
+    specs = [_spec(leaf, path) for leaf, path in zip(leaves, paths, strict=True)]
     symbolic = [spec for spec in specs if spec is not None]
     failures: list[Exception] = []
 
@@ -76,8 +79,9 @@ def trace(model: nn.Layer, inputs: Any) -> Trace:
         filled = [
             leaf if spec is None else next(values) for leaf, spec in zip(leaves, specs, strict=True)
         ]
+        given, given_by_name = paddle.utils.pack_sequence_as(arguments, filled)
         try:
-            return call(model, paddle.utils.pack_sequence_as(arguments, filled))
+            return call(model, given, **given_by_name)
         except Exception as error:
             failures.append(error)
             raise
@@ -90,7 +94,7 @@ def trace(model: nn.Layer, inputs: Any) -> Trace:
     return _read(program)
 
 
-def call(model: nn.Layer, inputs: Any, **named: Any) -> Any:
+def call(model: nn.Layer, inputs: Any, /, **named: Any) -> Any:
     """Run a network: a tuple or list is its arguments, a dict its arguments by name.
 
     ``named`` are further arguments by name.
