@@ -17,6 +17,7 @@ import paddle
 from paddle import nn
 
 from ofa_bert.errors import InputError
+from ofa_bert.ofa.unchanged import show_kept_tensors, unchanged
 
 Shape = tuple[int, ...]
 CONSTANT_TYPES = (bool, int, float, str, type(None))
@@ -57,7 +58,7 @@ def trace(model: nn.Layer, inputs: Any, named: Mapping[str, Any] | None = None) 
     The model runs in the mode it is in, and only the branches taken for these inputs are seen.
 
     Args:
-        model: left as it is: mode, parameters, buffers, hooks.
+        model: left as it is: mode, parameters, buffers, hooks, what its forward keeps on a layer.
         inputs: a tuple or list is the arguments of forward, a dict its arguments by name, anything
             else its only argument. Tensors, arrays and ``InputSpec`` of known shape become
             symbolic, however deep in lists and dicts; numbers, strings and None are passed on.
@@ -87,7 +88,9 @@ def trace(model: nn.Layer, inputs: Any, named: Mapping[str, Any] | None = None) 
             raise
 
     try:
-        program = _program(run, symbolic)
+        with unchanged(model):
+            show_kept_tensors(model)
+            program = _program(run, symbolic)
     except Exception as error:
         cause = failures[0] if failures else error
         raise InputError(_failure(model, symbolic, cause)) from cause

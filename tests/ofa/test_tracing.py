@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ofa_bert.errors import InputError
 from ofa_bert.ofa import OFA, Convert, supernet
 from tests.ofa.oracles import original_weights
 from tests.ofa.values import draw, randomised
@@ -40,3 +41,93 @@ def test_arguments_by_name_reach_the_network_as_they_are(named):
     hidden = hidden * (named["scale"].numpy() if "scale" in named else 1)
     expected = hidden @ weights["out.weight"][:4] + weights["out.bias"]
     np.testing.assert_allclose(ofa(x, mask=None, **named).numpy(), expected, atol=1e-6)
+
+
+class Positions(nn.Layer):
+    """A layer that keeps what it computes: as an attribute, a buffer, in a dict and in a list."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.by_length, self.seen = None, {"tables": {}}, [[]]
+        self.register_buffer("steps", paddle.zeros([1]))
+        self.runs = 0
+
+    def forward(self, x):
+        length = x.shape[1]
+        if self.table is None:
+            self.table = paddle.arange(length).astype("float32").reshape([1, -1, 1])
+        tables = self.by_length["tables"]
+        if length not in tables:
+            tables[length] = self.table * 0.5
+        self.steps = self.steps + 1.0
+        if not self.seen[0]:
+            self.seen[0].append(self.table - 1.0)
+            self.extra = nn.ReLU()
+        self.runs += 1
+        return x + self.table + tables[length] + self.steps + self.seen[0][0]
+
+
+class Placed(nn.Layer):
+    def __init__(self):
+        super().__init__()
+        self.first, self.positions, self.out = nn.Linear(4, 8), Positions(), nn.Linear(8, 2)
+
+    def forward(self, x):
+        return self.out(self.positions(self.first(x)))
+
+
+def test_a_forward_may_keep_tensors_on_its_layers():
+    model = Convert(supernet(expand_ratio=[0.5, 1.0])).convert(randomised(Placed()))
+    positions = model.positions
+    ofa, x = OFA(model), paddle.to_tensor(draw(2, 3, 4))
+    ofa.trace(x)
+    assert (positions.table, positions.steps.item(), positions.runs) == (None, 0.0, 0)
+    assert (positions.by_length, positions.seen) == ({"tables": {}}, [[]])
+    assert positions.sublayers() == []
+    ofa.set_net_config({"first": {"expand_ratio": 0.5}})
+    weights = original_weights(model)
+    places = np.arange(3)[None, :, None]
+    hidden = x.numpy() @ weights["first.weight"][:, :4] + weights["first.bias"][:4]
+    hidden = hidden + places + 0.5 * places + (places - 1.0)
+    for step in (1, 2):
+        expected = (hidden + step) @ weights["out.weight"][:4] + weights["out.bias"]
+        np.testing.assert_allclose(ofa(x).numpy(), expected, atol=1e-5)
+
+
+class Cached(Placed):
+    """A table kept as a mere attribute of the network."""
+
+    def __init__(self):
+        super().__init__()
+        self.positions, self.table = None, None
+
+    def forward(self, x):
+        x = self.first(x)
+        if self.table is None:
+            self.table = paddle.arange(8).astype("float32")
+        return self.out(x + self.table)
+
+
+def test_a_tensor_that_an_earlier_forward_kept_is_one_like_any_other():
+    """It has 8 numbers, and what it is added to keeps as many."""
+    model = Convert(supernet(expand_ratio=[0.5, 1.0])).convert(Cached())
+    ofa, x = OFA(model), paddle.to_tensor(draw(2, 3, 4))
+    ofa.set_net_config({})
+    ofa(x)
+    table = model.table
+    ofa.trace(x)
+    assert model.table is table
+    assert "table" not in model.state_dict()
+    assert ofa.ofa_layers == {}
+
+
+def test_a_forward_that_fails_leaves_nothing_on_its_layers():
+    model = Convert(supernet(expand_ratio=[0.5, 1.0])).convert(Placed())
+    with pytest.raises(InputError, match="could not be traced"):
+        OFA(model).trace(paddle.static.InputSpec([2, 3, 4, 5], "float32"))
+    model.positions.forward = lambda x: x.missing
+    before = dict(vars(model.positions))
+    with pytest.raises(InputError, match="could not be traced"):
+        OFA(model).trace(paddle.static.InputSpec([2, 3, 4], "float32"))
+    assert vars(model.positions) == before
+    assert paddle.in_dynamic_mode()
