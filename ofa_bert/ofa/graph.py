@@ -24,17 +24,6 @@ FOLLOWING = (
     nn.LayerNorm,
 )
 """Layers whose parameters are cut to the width they are given."""
-WEIGHT_USES = {
-    nn.Linear: {"pd_op.matmul"},
-    nn.Conv2D: {"pd_op.conv2d", "pd_op.depthwise_conv2d"},
-    nn.Conv2DTranspose: {
-        "pd_op.conv2d_transpose",
-        "pd_op.conv2d_transpose_bias",
-        "pd_op.depthwise_conv2d_transpose",
-    },
-    nn.Embedding: {"pd_op.embedding"},
-}
-"""What a layer itself does with its weight. Any other use reads the whole weight."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +66,7 @@ def width_groups(
     """
     program = trace(model, inputs, named)
     axes = _parameter_axes(model)
-    walk(program, axes, _weight_uses(model))
+    walk(program, axes)
     return _groups(model, axes, seen={id(tensor) for tensor in program.parameters.values()})
 
 
@@ -117,18 +106,6 @@ def _width_axis(layer: nn.Layer) -> int:
     if isinstance(layer, nn.Conv2D):
         return 0
     return 0 if isinstance(layer, nn.Conv2DTranspose) and layer._groups > 1 else 1
-
-
-def _weight_uses(model: nn.Layer) -> dict[int, set[str]]:
-    """Name the operations that layers do with their weights, by ``id`` of the weight."""
-    uses: dict[int, set[str]] = {}
-    for layer in model.sublayers(include_self=True):
-        for kind, names in WEIGHT_USES.items():
-            if isinstance(layer, kind):
-                for tensor in _own_tensors(layer):
-                    if len(tensor.shape) > 1:
-                        uses.setdefault(id(tensor), set()).update(names)
-    return uses
 
 
 def _groups(model: nn.Layer, axes: dict[int, Axes], seen: set[int]) -> WidthGroups:

@@ -17,6 +17,7 @@ import paddle
 from paddle import nn
 
 from ofa_bert.errors import InputError
+from ofa_bert.ofa.marks import Mark, layers_of, mark_layers
 from ofa_bert.ofa.unchanged import show_kept_tensors, unchanged
 
 Shape = tuple[int, ...]
@@ -36,6 +37,8 @@ class Operation:
     attributes: dict[str, Any]
     captured: tuple[str, ...] = ()
     """Values read inside the branches of a control-flow operation."""
+    layer: nn.Layer | None = None
+    """The innermost layer whose forward did it; None outside of all."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +93,12 @@ def trace(model: nn.Layer, inputs: Any, named: Mapping[str, Any] | None = None) 
     try:
         with unchanged(model):
             show_kept_tensors(model)
+            marks = mark_layers(model)
             program = _program(run, symbolic)
     except Exception as error:
         cause = failures[0] if failures else error
         raise InputError(_failure(model, symbolic, cause)) from cause
-    return _read(program)
+    return _read(program, marks)
 
 
 def call(model: nn.Layer, inputs: Any, /, **named: Any) -> Any:
@@ -178,13 +182,13 @@ def _dtype_name(dtype: Any) -> str:
     return str(dtype).removeprefix("paddle.")
 
 
-def _read(program: Any) -> Trace:
+def _read(program: Any, marks: list[Mark]) -> Trace:
     parameters, values = program.parameters
-    block = program.main_program.global_block()
+    ops = program.main_program.global_block().ops
     shapes = {}
     operations = []
-    for op in block.ops:
-        operations.append(_operation(op))
+    for op, layer in zip(ops, layers_of([op.id() for op in ops], marks), strict=True):
+        operations.append(_operation(op, layer))
         shapes.update({value.id: _shape(value) for value in op.results()})
     outputs = [leaf for leaf in paddle.utils.flatten(program.outputs) if hasattr(leaf, "id")]
     return Trace(
@@ -195,13 +199,14 @@ def _read(program: Any) -> Trace:
     )
 
 
-def _operation(op: Any) -> Operation:
+def _operation(op: Any, layer: nn.Layer | None) -> Operation:
     return Operation(
         name=op.name().rstrip("_"),
         operands=tuple(v.id if v.initialized() else None for v in op.operands_source()),
         results=tuple(value.id for value in op.results()),
         attributes=op.attrs(),
         captured=tuple(_captured(op)),
+        layer=layer,
     )
 
 

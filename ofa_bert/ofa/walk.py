@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from typing import Any
+
+import paddle
+from paddle import nn
 
 from ofa_bert.ofa.axes import Axes, fix, flat, new_axes
 from ofa_bert.ofa.operands import Operands, unknown
@@ -12,21 +15,18 @@ from ofa_bert.ofa.shape_rules import reorganise
 from ofa_bert.ofa.trace import Operation, Trace
 
 
-def walk(
-    program: Trace, parameter_axes: dict[int, Axes], weight_uses: Mapping[int, Set[str]]
-) -> None:
+def walk(program: Trace, parameter_axes: dict[int, Axes]) -> None:
     """Join the axes of parameters as the program uses them, and fix those that cannot shrink.
 
     Args:
         program: its outputs are fixed.
         parameter_axes: axes of each parameter, by ``id``; a parameter that is not there is fixed.
-        weight_uses: operations that weights may take part in, by ``id``; in any other, they are
-            fixed.
     """
     axes: dict[str, Any] = {}
     constants: dict[str, list[int | None]] = {}
     for op in program.operations:
         made: list[Any]
+        _fix_strange_uses(op, program, axes)
         if op.results and op.results[0] in program.parameters:
             tensor = program.parameters[op.results[0]]
             unlisted = new_axes(tuple(tensor.shape), fixed=True)
@@ -36,7 +36,6 @@ def walk(
         elif op.name == "builtin.split":
             made = axes[str(op.operands[0])]
         else:
-            _fix_strange_uses(op, program, axes, weight_uses)
             made = _apply(op, program, axes, constants)
         axes.update(zip(op.results, made, strict=True))
         constants.update(_constant(op, constants))
@@ -63,16 +62,18 @@ def _apply(
     )
 
 
-def _fix_strange_uses(
-    op: Operation, program: Trace, axes: Mapping[str, Any], weight_uses: Mapping[int, Set[str]]
-) -> None:
+def _fix_strange_uses(op: Operation, program: Trace, axes: Mapping[str, Any]) -> None:
+    """Fix parameters that other code reads than the forward of a layer whose own they are."""
     for value in op.operands:
-        if value in program.parameters:
-            allowed = weight_uses.get(id(program.parameters[value]))
-            if allowed is not None and op.name not in allowed:
-                fix(axes[value])
+        if value in program.parameters and not _owns(op.layer, program.parameters[value]):
+            fix(axes[value])
     for value in op.captured:
         fix(flat(axes.get(value)))
+
+
+def _owns(layer: nn.Layer | None, tensor: paddle.Tensor) -> bool:
+    own = [] if layer is None else [*layer._parameters.values(), *layer._buffers.values()]
+    return any(one is tensor for one in own)
 
 
 def _constant(
