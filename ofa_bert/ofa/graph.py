@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,9 @@ import paddle
 from paddle import nn
 
 from ofa_bert.ofa.axes import Axes, Axis, fix, new_axes
+from ofa_bert.ofa.cut import plain_class
+from ofa_bert.ofa.layers_base import Block
+from ofa_bert.ofa.plan import base_of, inside_unknown_attention
 from ofa_bert.ofa.trace import trace
 from ofa_bert.ofa.walk import walk
 
@@ -51,6 +54,8 @@ def width_groups(
     fixed where the width reaches what cannot follow: an output of the network, a concatenation or a
     split along channels, a parameter of a layer that is not elastic, a tensor or a shape written
     out as numbers, a weight read by other code than its layer's, an operation that is not known.
+    In a network with ``Block``s the elastic layers are those that are so; in any other one those
+    that ``Convert`` would make so.
     A layer that these inputs do not reach is fixed too, for nothing is known of it.
 
     The heads of ``nn.MultiHeadAttention`` tie its query, key and value projections.
@@ -73,15 +78,28 @@ def width_groups(
 def _parameter_axes(model: nn.Layer) -> dict[int, Axes]:
     """Give each parameter and buffer its axes, by ``id``: fixed unless its layers are elastic."""
     axes: dict[int, Axes] = {}
+    is_elastic = _elastic_in(model)
     for layer in model.sublayers(include_self=True):
-        elastic = isinstance(layer, WIDE + FOLLOWING)
         for tensor in _own_tensors(layer):
             own = axes.setdefault(id(tensor), new_axes(tuple(tensor.shape)))
-            if not elastic:
+            if not is_elastic(layer):
                 fix(own)
-        if isinstance(layer, nn.MultiHeadAttention):
+        if isinstance(layer, nn.MultiHeadAttention) and is_elastic(layer):
             _mark_heads(layer, axes)
     return axes
+
+
+def _elastic_in(model: nn.Layer) -> Callable[[nn.Layer], bool]:
+    """Give what tells a network's elastic layers: in one that is not converted, those to become so.
+
+    A layer with a forward of its own is none of them: nobody knows what it does with its width.
+    """
+    named = [("", model), *model.named_sublayers()]
+    if any(isinstance(layer, Block) for _, layer in named):
+        return lambda layer: plain_class(layer) is not None
+    foreign = inside_unknown_attention(named)
+    kinds = (*WIDE, *FOLLOWING, nn.MultiHeadAttention)
+    return lambda layer: id(layer) not in foreign and base_of(layer, kinds) is not None
 
 
 def _mark_heads(attention: nn.MultiHeadAttention, axes: dict[int, Axes]) -> None:
