@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import paddle
@@ -12,7 +13,10 @@ from ofa_bert.ofa.active import running
 from ofa_bert.ofa.choices import DEPTH, SearchSpace, follows_input, width_key
 from ofa_bert.ofa.graph import width_groups
 from ofa_bert.ofa.outputs import evaluating
+from ofa_bert.ofa.plan import base_of
 from ofa_bert.ofa.ties import tie
+
+DROPOUTS = (nn.Dropout, nn.Dropout2D, nn.Dropout3D, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 
 def traced_space(
@@ -20,7 +24,8 @@ def traced_space(
 ) -> SearchSpace:
     """Give a space with the ties and fixed widths that the network's programs show.
 
-    Each depth has a program of its own, and what is joined in any of them is.
+    Each depth has a program of its own, and so has training, where the network is in it: what is
+    joined in any of them is.
 
     Args:
         space: of the network.
@@ -33,8 +38,10 @@ def traced_space(
     """
     calls = [{**named, DEPTH: depth} for depth in space.depths] or [dict(named)]
     try:
-        with evaluating(network), running(sizes={}):
-            found = [width_groups(network, inputs, call) for call in calls]
+        found = []
+        for mode in _modes(network):
+            with mode, running(sizes={}):
+                found += [width_groups(network, inputs, call) for call in calls]
     finally:
         if not paddle.in_dynamic_mode():
             paddle.disable_static()
@@ -43,6 +50,26 @@ def traced_space(
     chooser = _choosers(space, network)
     tied = [filter(None, map(chooser, group)) for program in found for group in program.tied]
     return tie(space, tied, filter(None, map(chooser, fixed)))
+
+
+def _modes(network: nn.Layer) -> list[AbstractContextManager[None]]:
+    """Give what a network is traced in: evaluation, and the mode it is in, if that is another."""
+    training = any(layer.training for layer in network.sublayers(include_self=True))
+    return [evaluating(network), _without_dropout(network)] if training else [evaluating(network)]
+
+
+@contextmanager
+def _without_dropout(network: nn.Layer) -> Iterator[None]:
+    """Leave out what training and evaluation do alike to each width.
+
+    Where whole channels are dropped, paddle draws as many numbers as there are channels, written
+    out in the program, and it would seem that there must always be so many.
+    """
+    with ExitStack() as stack:
+        for layer in network.sublayers(include_self=True):
+            if base_of(layer, DROPOUTS):
+                stack.enter_context(evaluating(layer))
+        yield
 
 
 def _choosers(space: SearchSpace, network: nn.Layer) -> Callable[[str], str | None]:

@@ -131,3 +131,63 @@ def test_a_forward_that_fails_leaves_nothing_on_its_layers():
         OFA(model).trace(paddle.static.InputSpec([2, 3, 4], "float32"))
     assert vars(model.positions) == before
     assert paddle.in_dynamic_mode()
+
+
+class TrainedBeside(nn.Layer):
+    """In training there is a shortcut, and a head that gives its feature too."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 8), nn.Linear(8, 8)
+        self.third, self.aside, self.unused = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 8)
+        self.head, self.out = nn.Linear(8, 3), nn.Linear(8, 2)
+
+    def forward(self, x):
+        x = self.second(self.first(x))
+        if not self.training:
+            return self.out(self.third(x))
+        x = x + self.aside(x)
+        feature = self.third(x)
+        return self.out(feature), self.head(x), feature
+
+
+def test_what_runs_in_training_only_is_joined_too():
+    np.random.seed(1)
+    model = Convert(supernet(expand_ratio=[0.25, 0.5, 1.0])).convert(randomised(TrainedBeside()))
+    ofa, x = OFA(model), paddle.to_tensor(draw(3, 4))
+    modes = [layer.training for layer in model.sublayers(include_self=True)]
+    for _ in range(8):
+        assert [out.shape for out in ofa(x)] == [[3, 2], [3, 3], [3, 8]]
+    assert [layer.training for layer in model.sublayers(include_self=True)] == modes
+    assert list(ofa.ofa_layers) == ["first", "second"]
+    ofa.set_net_config({"first": {"expand_ratio": 0.5}, "second": {"expand_ratio": 0.25}})
+    assert ofa.get_current_config["aside"] == {"expand_ratio": 0.25}
+    w = original_weights(model)
+
+    def cut(x, name, outputs):
+        return x @ w[f"{name}.weight"][: x.shape[-1], :outputs] + w[f"{name}.bias"][:outputs]
+
+    h = cut(cut(x.numpy(), "first", 4), "second", 2)
+    h = h + cut(h, "aside", 2)
+    feature = cut(h, "third", 8)
+    for found, expected in zip(
+        ofa(x), (cut(feature, "out", 2), cut(h, "head", 3), feature), strict=True
+    ):
+        np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
+
+
+def test_what_runs_in_training_only_is_not_known_where_nothing_trains():
+    model = Convert(supernet(expand_ratio=[0.5, 1.0])).convert(TrainedBeside())
+    ofa, x = OFA(model), paddle.to_tensor(draw(3, 4))
+    ofa.eval()
+    ofa.trace(x)
+    assert list(ofa.ofa_layers) == ["first", "second", "third"]
+
+
+@pytest.mark.parametrize("dropout", [nn.Dropout2D, nn.AlphaDropout, nn.Dropout])
+def test_dropout_of_whole_channels_fixes_none(dropout):
+    layers = [nn.Conv2D(3, 8, 3), dropout(0.5), nn.Conv2D(8, 2, 1)]
+    ofa = OFA(Convert(supernet(expand_ratio=[0.5, 1.0])).convert(nn.Sequential(*layers)))
+    ofa(paddle.to_tensor(draw(2, 3, 6, 6)))
+    assert list(ofa.ofa_layers) == ["0"]
+    assert ofa.model[1].training
