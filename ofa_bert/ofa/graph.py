@@ -70,15 +70,15 @@ def width_groups(
         InputError: if the network does not run on symbolic inputs.
     """
     program = trace(model, inputs, named)
-    axes = _parameter_axes(model)
-    walk(program, axes)
+    is_elastic = _elastic_in(model)
+    axes = _parameter_axes(model, is_elastic)
+    walk(program, axes, is_elastic)
     return _groups(model, axes, seen={id(tensor) for tensor in program.parameters.values()})
 
 
-def _parameter_axes(model: nn.Layer) -> dict[int, Axes]:
+def _parameter_axes(model: nn.Layer, is_elastic: Callable[[nn.Layer], bool]) -> dict[int, Axes]:
     """Give each parameter and buffer its axes, by ``id``: fixed unless its layers are elastic."""
     axes: dict[int, Axes] = {}
-    is_elastic = _elastic_in(model)
     for layer in model.sublayers(include_self=True):
         for tensor in _own_tensors(layer):
             own = axes.setdefault(id(tensor), new_axes(tuple(tensor.shape)))

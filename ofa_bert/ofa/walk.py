@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import paddle
@@ -15,12 +15,15 @@ from ofa_bert.ofa.shape_rules import reorganise
 from ofa_bert.ofa.trace import Operation, Trace
 
 
-def walk(program: Trace, parameter_axes: dict[int, Axes]) -> None:
+def walk(
+    program: Trace, parameter_axes: dict[int, Axes], is_elastic: Callable[[nn.Layer], bool]
+) -> None:
     """Join the axes of parameters as the program uses them, and fix those that cannot shrink.
 
     Args:
         program: its outputs are fixed.
         parameter_axes: axes of each parameter, by ``id``; a parameter that is not there is fixed.
+        is_elastic: tells the layers that follow the width of their input.
     """
     axes: dict[str, Any] = {}
     constants: dict[str, list[int | None]] = {}
@@ -36,7 +39,7 @@ def walk(program: Trace, parameter_axes: dict[int, Axes]) -> None:
         elif op.name == "builtin.split":
             made = axes[str(op.operands[0])]
         else:
-            made = _apply(op, program, axes, constants)
+            made = _apply(op, program, axes, constants, is_elastic)
         axes.update(zip(op.results, made, strict=True))
         constants.update(_constant(op, constants))
     for value in program.outputs:
@@ -48,10 +51,13 @@ def _apply(
     program: Trace,
     axes: Mapping[str, Any],
     constants: Mapping[str, list[int | None]],
+    is_elastic: Callable[[nn.Layer], bool],
 ) -> list[Any]:
     rule = RULES.get(op.name, unknown)
     if op.name == "pd_op.reshape" and op.operands[0] in program.parameters:
         rule = reorganise  # a layer that reshapes its own bias writes the size it has
+    if isinstance(op.layer, nn.LayerNorm) and not is_elastic(op.layer):
+        rule = unknown  # it has its shape written out even where it has no weight
     return rule(
         Operands(
             axes=[axes[value] if value else None for value in op.operands],

@@ -73,11 +73,12 @@ def cut_by_hand(network, small):
     "odd",
     [
         lambda: Norm(8),
+        lambda: Norm(8, weight_attr=False, bias_attr=False),
         lambda: Product(8, 8),
         lambda: Filter(8, 8, (3, 1)),
         lambda: Attention(8, 2),
     ],
-    ids=["LayerNorm", "Linear", "Conv2D", "MultiHeadAttention"],
+    ids=["LayerNorm", "weightless", "Linear", "Conv2D", "MultiHeadAttention"],
 )
 @pytest.mark.filterwarnings("ignore:these layers cannot be made elastic")
 def test_a_layer_with_a_forward_of_its_own_keeps_what_feeds_it(odd):
