@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,9 @@ import paddle
 from paddle import nn
 
 from ofa_bert.ofa.axes import Axes, Axis, fix, new_axes
+from ofa_bert.ofa.cut import plain_class
+from ofa_bert.ofa.layers_base import Block
+from ofa_bert.ofa.plan import base_of, inside_unknown_attention
 from ofa_bert.ofa.trace import trace
 from ofa_bert.ofa.walk import walk
 
@@ -23,17 +27,6 @@ FOLLOWING = (
     nn.LayerNorm,
 )
 """Layers whose parameters are cut to the width they are given."""
-WEIGHT_USES = {
-    nn.Linear: {"pd_op.matmul"},
-    nn.Conv2D: {"pd_op.conv2d", "pd_op.depthwise_conv2d"},
-    nn.Conv2DTranspose: {
-        "pd_op.conv2d_transpose",
-        "pd_op.conv2d_transpose_bias",
-        "pd_op.depthwise_conv2d_transpose",
-    },
-    nn.Embedding: {"pd_op.embedding"},
-}
-"""What a layer itself does with its weight. Any other use reads the whole weight."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +44,9 @@ class WidthGroups:
     """Those of ``fixed`` that did not run, so that nothing is known of them."""
 
 
-def width_groups(model: nn.Layer, inputs: Any) -> WidthGroups:
+def width_groups(
+    model: nn.Layer, inputs: Any, named: Mapping[str, Any] | None = None
+) -> WidthGroups:
     """Find what the network's own program says about the widths of its layers.
 
     Layers are tied where their outputs meet: in a residual addition or another elementwise
@@ -59,6 +54,8 @@ def width_groups(model: nn.Layer, inputs: Any) -> WidthGroups:
     fixed where the width reaches what cannot follow: an output of the network, a concatenation or a
     split along channels, a parameter of a layer that is not elastic, a tensor or a shape written
     out as numbers, a weight read by other code than its layer's, an operation that is not known.
+    In a network with ``Block``s the elastic layers are those that are so; in any other one those
+    that ``Convert`` would make so.
     A layer that these inputs do not reach is fixed too, for nothing is known of it.
 
     The heads of ``nn.MultiHeadAttention`` tie its query, key and value projections.
@@ -67,28 +64,42 @@ def width_groups(model: nn.Layer, inputs: Any) -> WidthGroups:
         model: left as it is, and traced in the mode it is in.
         inputs: a tuple or list is the arguments of forward, a dict its arguments by name, anything
             else its only argument; tensors, arrays or ``paddle.static.InputSpec`` of known shape.
+        named: further arguments by name.
 
     Raises:
         InputError: if the network does not run on symbolic inputs.
     """
-    program = trace(model, inputs)
-    axes = _parameter_axes(model)
-    walk(program, axes, _weight_uses(model))
+    program = trace(model, inputs, named)
+    is_elastic = _elastic_in(model)
+    axes = _parameter_axes(model, is_elastic)
+    walk(program, axes, is_elastic)
     return _groups(model, axes, seen={id(tensor) for tensor in program.parameters.values()})
 
 
-def _parameter_axes(model: nn.Layer) -> dict[int, Axes]:
+def _parameter_axes(model: nn.Layer, is_elastic: Callable[[nn.Layer], bool]) -> dict[int, Axes]:
     """Give each parameter and buffer its axes, by ``id``: fixed unless its layers are elastic."""
     axes: dict[int, Axes] = {}
     for layer in model.sublayers(include_self=True):
-        elastic = isinstance(layer, WIDE + FOLLOWING)
         for tensor in _own_tensors(layer):
             own = axes.setdefault(id(tensor), new_axes(tuple(tensor.shape)))
-            if not elastic:
+            if not is_elastic(layer):
                 fix(own)
-        if isinstance(layer, nn.MultiHeadAttention):
+        if isinstance(layer, nn.MultiHeadAttention) and is_elastic(layer):
             _mark_heads(layer, axes)
     return axes
+
+
+def _elastic_in(model: nn.Layer) -> Callable[[nn.Layer], bool]:
+    """Give what tells a network's elastic layers: in one that is not converted, those to become so.
+
+    A layer with a forward of its own is none of them: nobody knows what it does with its width.
+    """
+    named = [("", model), *model.named_sublayers()]
+    if any(isinstance(layer, Block) for _, layer in named):
+        return lambda layer: plain_class(layer) is not None
+    foreign = inside_unknown_attention(named)
+    kinds = (*WIDE, *FOLLOWING, nn.MultiHeadAttention)
+    return lambda layer: id(layer) not in foreign and base_of(layer, kinds) is not None
 
 
 def _mark_heads(attention: nn.MultiHeadAttention, axes: dict[int, Axes]) -> None:
@@ -113,18 +124,6 @@ def _width_axis(layer: nn.Layer) -> int:
     if isinstance(layer, nn.Conv2D):
         return 0
     return 0 if isinstance(layer, nn.Conv2DTranspose) and layer._groups > 1 else 1
-
-
-def _weight_uses(model: nn.Layer) -> dict[int, set[str]]:
-    """Name the operations that layers do with their weights, by ``id`` of the weight."""
-    uses: dict[int, set[str]] = {}
-    for layer in model.sublayers(include_self=True):
-        for kind, names in WEIGHT_USES.items():
-            if isinstance(layer, kind):
-                for tensor in _own_tensors(layer):
-                    if len(tensor.shape) > 1:
-                        uses.setdefault(id(tensor), set()).update(names)
-    return uses
 
 
 def _groups(model: nn.Layer, axes: dict[int, Axes], seen: set[int]) -> WidthGroups:

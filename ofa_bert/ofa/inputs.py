@@ -67,21 +67,6 @@ def example_arguments(input_size: Any, dtypes: Any) -> tuple[Any, ...]:
     return tuple(built) if isinstance(built, list) else (built,)
 
 
-def bound_arguments(
-    network: nn.Layer, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> tuple[Any, ...] | dict[str, Any]:
-    """Give a forward's arguments as one tuple, or as one dict where some came by name."""
-    given = {name: value for name, value in kwargs.items() if value is not None}
-    if not given:
-        return inputs
-    signature = inspect.signature(network.forward)
-    named = dict(signature.bind(*inputs, **given).arguments)
-    for name, parameter in signature.parameters.items():
-        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            named.update(named.pop(name, {}))
-    return named
-
-
 def check_takes_depth(network: nn.Layer) -> None:
     """Raise ``InputError`` unless a network's forward takes a ``depth``."""
     parameters = inspect.signature(network.forward).parameters

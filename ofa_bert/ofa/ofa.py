@@ -25,14 +25,10 @@ from ofa_bert.ofa.export import (
     export_arguments,
     plain_copy,
 )
-from ofa_bert.ofa.inputs import (
-    bound_arguments,
-    check_takes_depth,
-    example_arguments,
-)
+from ofa_bert.ofa.inputs import check_takes_depth, example_arguments
 from ofa_bert.ofa.layers_base import BaseBlock
 from ofa_bert.ofa.mapping import mapped_loss, mapping_ops
-from ofa_bert.ofa.outputs import bare, evaluating, outputs_of
+from ofa_bert.ofa.outputs import bare, outputs_of
 from ofa_bert.ofa.settings import DistillConfig, RunConfig
 from ofa_bert.ofa.teacher import Teacher, load_teacher
 from ofa_bert.ofa.ties import space_of, tie
@@ -452,27 +448,9 @@ class OFA(nn.Layer):
             self._forwards, self._batches = 0, self._batches + 1
 
     def _traced_space(self, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]) -> SearchSpace:
-        """Give the space with the ties and fixed widths that the network's programs show.
+        from ofa_bert.ofa.programs import traced_space
 
-        Each depth has a program of its own, and what is joined in any of them is.
-        """
-        from ofa_bert.ofa.graph import width_groups
-
-        network = bare(self.model)
-        calls = [{**kwargs, DEPTH: depth} for depth in self._space.depths] or [dict(kwargs)]
-        try:
-            with evaluating(network), running(sizes={}):
-                found = [
-                    width_groups(network, bound_arguments(network, inputs, call)) for call in calls
-                ]
-        finally:
-            if not paddle.in_dynamic_mode():
-                paddle.disable_static()
-        fixed = frozenset.union(*(program.fixed - program.unreached for program in found))
-        fixed |= frozenset.intersection(*(program.unreached for program in found))
-        # A layer in a Block is named ".fn" there; its choices are the Block's.
-        tied = [[n.removesuffix(".fn") for n in group] for each in found for group in each.tied]
-        return tie(self._space, tied, [name.removesuffix(".fn") for name in fixed])
+        return traced_space(self._space, bare(self.model), inputs, kwargs)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from ofa_bert.ofa import super_conv, super_norm
 from ofa_bert.ofa.space import supernet
 from ofa_bert.ofa.super_attention import SuperMultiHeadAttention
 from ofa_bert.ofa.super_linear import SuperEmbedding, SuperLinear
+from ofa_bert.ofa.super_separable import SuperSeparableConv2D
 from ofa_bert.ofa.widths import Candidates
 
 CONVS = (nn.Conv2D, nn.Conv2DTranspose)
@@ -69,7 +70,7 @@ def plan_conversion(named: Sequence[tuple[str, nn.Layer]], space: supernet) -> P
     """
     if space.kernel_size is None and space.expand_ratio is None and space.channel is None:
         return Plan((), ())
-    foreign = _inside_unknown_attention(named)
+    foreign = inside_unknown_attention(named)
     known = [(name, layer) for name, layer in named if id(layer) not in foreign]
     weights = [layer for _, layer in known if base_of(layer, WEIGHTS)]
     if space.channel is not None:
@@ -113,7 +114,7 @@ def _is_unknown_attention(layer: nn.Layer) -> bool:
     return isinstance(layer, nn.MultiHeadAttention) and not base_of(layer, (nn.MultiHeadAttention,))
 
 
-def _inside_unknown_attention(named: Sequence[tuple[str, nn.Layer]]) -> set[int]:
+def inside_unknown_attention(named: Sequence[tuple[str, nn.Layer]]) -> set[int]:
     """Give the ids of attention layers of another kind, and of all within them."""
     return {
         id(inner)
@@ -160,7 +161,9 @@ def _weight_step(
 
 
 def out_width(layer: nn.Layer) -> int:
-    """Count the outputs of a convolution, linear or embedding layer."""
+    """Count the outputs of a convolution, also a separable one, a linear or embedding layer."""
+    if isinstance(layer, SuperSeparableConv2D):
+        return out_width(layer.conv[-1])
     return int(layer._out_channels if isinstance(layer, CONVS) else layer.weight.shape[1])
 
 

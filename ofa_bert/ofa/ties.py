@@ -119,9 +119,9 @@ def _with_common_widths(
 
 
 def _has_one_width(space: SearchSpace, name: str) -> bool:
-    """Tell a block that has a width of its own but no choice of it."""
+    """Tell a layer that has a width of its own but no choice of it, such as a fixed block's."""
     if name not in space.blocks:
-        return False
+        return True
     layer = space.blocks[name].fn
     return not follows_input(layer) and width_key(space.choices.get(name, {})) is None
 

@@ -7,7 +7,7 @@ no kernel runs, no weight is read, and paddle is back in dynamic mode afterwards
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,8 @@ import paddle
 from paddle import nn
 
 from ofa_bert.errors import InputError
+from ofa_bert.ofa.marks import Mark, layers_of, mark_layers
+from ofa_bert.ofa.unchanged import show_kept_tensors, unchanged
 
 Shape = tuple[int, ...]
 CONSTANT_TYPES = (bool, int, float, str, type(None))
@@ -35,6 +37,8 @@ class Operation:
     attributes: dict[str, Any]
     captured: tuple[str, ...] = ()
     """Values read inside the branches of a control-flow operation."""
+    layer: nn.Layer | None = None
+    """The innermost layer whose forward did it; None outside of all."""
 
 
 @dataclass(frozen=True)
@@ -51,23 +55,26 @@ class Trace:
     """Values the network returns, however deep in lists and dicts."""
 
 
-def trace(model: nn.Layer, inputs: Any) -> Trace:
+def trace(model: nn.Layer, inputs: Any, named: Mapping[str, Any] | None = None) -> Trace:
     """Run ``model`` once on symbolic inputs and read what it did.
 
     The model runs in the mode it is in, and only the branches taken for these inputs are seen.
 
     Args:
-        model: left as it is: mode, parameters, buffers, hooks.
+        model: left as it is: mode, parameters, buffers, hooks, what its forward keeps on a layer.
         inputs: a tuple or list is the arguments of forward, a dict its arguments by name, anything
             else its only argument. Tensors, arrays and ``InputSpec`` of known shape become
             symbolic, however deep in lists and dicts; numbers, strings and None are passed on.
+        named: further arguments by name, likewise.
 
     Raises:
         InputError: if an input is none of these, or the network does not run on symbolic inputs.
     """
-    arguments = list(inputs) if isinstance(inputs, tuple) else inputs
+    by_name = dict(named or {})
+    arguments = [list(inputs) if isinstance(inputs, tuple) else inputs, by_name]
     leaves = paddle.utils.flatten(arguments)
-    specs = [_spec(leaf, path) for leaf, path in zip(leaves, _paths(arguments), strict=True)]
+    paths = [*_paths(inputs), *_paths(by_name)]
+    specs = [_spec(leaf, path) for leaf, path in zip(leaves, paths, strict=True)]
     symbolic = [spec for spec in specs if spec is not None]
     failures: list[Exception] = []
 
@@ -76,21 +83,25 @@ def trace(model: nn.Layer, inputs: Any) -> Trace:
         filled = [
             leaf if spec is None else next(values) for leaf, spec in zip(leaves, specs, strict=True)
         ]
+        given, given_by_name = paddle.utils.pack_sequence_as(arguments, filled)
         try:
-            return call(model, paddle.utils.pack_sequence_as(arguments, filled))
+            return call(model, given, **given_by_name)
         except Exception as error:
             failures.append(error)
             raise
 
     try:
-        program = _program(run, symbolic)
+        with unchanged(model):
+            show_kept_tensors(model)
+            marks = mark_layers(model)
+            program = _program(run, symbolic)
     except Exception as error:
         cause = failures[0] if failures else error
         raise InputError(_failure(model, symbolic, cause)) from cause
-    return _read(program)
+    return _read(program, marks)
 
 
-def call(model: nn.Layer, inputs: Any, **named: Any) -> Any:
+def call(model: nn.Layer, inputs: Any, /, **named: Any) -> Any:
     """Run a network: a tuple or list is its arguments, a dict its arguments by name.
 
     ``named`` are further arguments by name.
@@ -171,13 +182,13 @@ def _dtype_name(dtype: Any) -> str:
     return str(dtype).removeprefix("paddle.")
 
 
-def _read(program: Any) -> Trace:
+def _read(program: Any, marks: list[Mark]) -> Trace:
     parameters, values = program.parameters
-    block = program.main_program.global_block()
+    ops = program.main_program.global_block().ops
     shapes = {}
     operations = []
-    for op in block.ops:
-        operations.append(_operation(op))
+    for op, layer in zip(ops, layers_of([op.id() for op in ops], marks), strict=True):
+        operations.append(_operation(op, layer))
         shapes.update({value.id: _shape(value) for value in op.results()})
     outputs = [leaf for leaf in paddle.utils.flatten(program.outputs) if hasattr(leaf, "id")]
     return Trace(
@@ -188,13 +199,14 @@ def _read(program: Any) -> Trace:
     )
 
 
-def _operation(op: Any) -> Operation:
+def _operation(op: Any, layer: nn.Layer | None) -> Operation:
     return Operation(
         name=op.name().rstrip("_"),
         operands=tuple(v.id if v.initialized() else None for v in op.operands_source()),
         results=tuple(value.id for value in op.results()),
         attributes=op.attrs(),
         captured=tuple(_captured(op)),
+        layer=layer,
     )
 
 

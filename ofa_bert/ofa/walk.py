@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping
 from typing import Any
+
+import paddle
+from paddle import nn
 
 from ofa_bert.ofa.axes import Axes, fix, flat, new_axes
 from ofa_bert.ofa.operands import Operands, unknown
@@ -13,20 +16,20 @@ from ofa_bert.ofa.trace import Operation, Trace
 
 
 def walk(
-    program: Trace, parameter_axes: dict[int, Axes], weight_uses: Mapping[int, Set[str]]
+    program: Trace, parameter_axes: dict[int, Axes], is_elastic: Callable[[nn.Layer], bool]
 ) -> None:
     """Join the axes of parameters as the program uses them, and fix those that cannot shrink.
 
     Args:
         program: its outputs are fixed.
         parameter_axes: axes of each parameter, by ``id``; a parameter that is not there is fixed.
-        weight_uses: operations that weights may take part in, by ``id``; in any other, they are
-            fixed.
+        is_elastic: tells the layers that follow the width of their input.
     """
     axes: dict[str, Any] = {}
     constants: dict[str, list[int | None]] = {}
     for op in program.operations:
         made: list[Any]
+        _fix_strange_uses(op, program, axes)
         if op.results and op.results[0] in program.parameters:
             tensor = program.parameters[op.results[0]]
             unlisted = new_axes(tuple(tensor.shape), fixed=True)
@@ -36,8 +39,7 @@ def walk(
         elif op.name == "builtin.split":
             made = axes[str(op.operands[0])]
         else:
-            _fix_strange_uses(op, program, axes, weight_uses)
-            made = _apply(op, program, axes, constants)
+            made = _apply(op, program, axes, constants, is_elastic)
         axes.update(zip(op.results, made, strict=True))
         constants.update(_constant(op, constants))
     for value in program.outputs:
@@ -49,10 +51,13 @@ def _apply(
     program: Trace,
     axes: Mapping[str, Any],
     constants: Mapping[str, list[int | None]],
+    is_elastic: Callable[[nn.Layer], bool],
 ) -> list[Any]:
     rule = RULES.get(op.name, unknown)
     if op.name == "pd_op.reshape" and op.operands[0] in program.parameters:
         rule = reorganise  # a layer that reshapes its own bias writes the size it has
+    if isinstance(op.layer, nn.LayerNorm) and not is_elastic(op.layer):
+        rule = unknown  # it has its shape written out even where it has no weight
     return rule(
         Operands(
             axes=[axes[value] if value else None for value in op.operands],
@@ -63,16 +68,18 @@ def _apply(
     )
 
 
-def _fix_strange_uses(
-    op: Operation, program: Trace, axes: Mapping[str, Any], weight_uses: Mapping[int, Set[str]]
-) -> None:
+def _fix_strange_uses(op: Operation, program: Trace, axes: Mapping[str, Any]) -> None:
+    """Fix parameters that other code reads than the forward of a layer whose own they are."""
     for value in op.operands:
-        if value in program.parameters:
-            allowed = weight_uses.get(id(program.parameters[value]))
-            if allowed is not None and op.name not in allowed:
-                fix(axes[value])
+        if value in program.parameters and not _owns(op.layer, program.parameters[value]):
+            fix(axes[value])
     for value in op.captured:
         fix(flat(axes.get(value)))
+
+
+def _owns(layer: nn.Layer | None, tensor: paddle.Tensor) -> bool:
+    own = [] if layer is None else [*layer._parameters.values(), *layer._buffers.values()]
+    return any(one is tensor for one in own)
 
 
 def _constant(

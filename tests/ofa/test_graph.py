@@ -206,6 +206,46 @@ def test_a_weight_that_other_code_reads_is_kept_whole():
     assert groups_of(run, InputSpec([2, 3], "int64"), **layers) == ([], ["b", "words"])
 
 
+@pytest.mark.parametrize(
+    ("read", "fixed"),
+    [
+        # Back through the layer itself: both sides of its weight.
+        (lambda net, x: paddle.matmul(net.b(x), net.b.weight, transpose_y=True), "ab"),
+        (lambda net, x: F.linear(x, net.b.weight, net.b.bias), "ab"),
+        (lambda net, x: net.b(x) + F.linear(x, net.b.weight, net.b.bias), "ab"),
+        # Side by side, in one product.
+        (lambda net, x: paddle.matmul(x, paddle.concat([net.b.weight, net.b.weight], 1)), "ab"),
+        # What meets a bias or a norm's weight has as many numbers as that.
+        (lambda net, x: net.b(x) + net.b.bias, "b"),
+        (lambda net, x: net.b(net.norm(x) * net.norm.weight), "a"),
+        # Another layer is handed the weight.
+        (lambda net, x: net.b(x) * net.act(net.b.weight).mean(0), "ab"),
+        (lambda net, x: net.b(x), ""),
+    ],
+)
+def test_parameters_that_other_code_reads_are_kept_whole(read, fixed):
+    layers = {"a": nn.Linear(4, 6), "norm": nn.LayerNorm(6), "act": nn.ReLU()}
+    layers |= {"b": nn.Linear(6, 6), "out": nn.Conv1D(3, 2, 1)}
+    found = groups_of(lambda net, x: net.out(read(net, net.a(x))).mean(-1), ROWS, **layers)
+    assert found == ([], list(fixed))
+
+
+def test_a_layer_whose_error_is_caught_hides_no_reading():
+    class Fails(nn.Layer):
+        def forward(self, x):
+            raise KeyError("nothing here")
+
+    def run(net, x):
+        try:
+            net.fails(x)
+        except KeyError:
+            x = net.b(net.a(x))
+        return net.out(F.linear(net.b(x), net.b.weight))
+
+    layers = {"a": nn.Linear(4, 6), "b": nn.Linear(6, 6), "out": nn.Linear(6, 2), "fails": Fails()}
+    assert groups_of(run, ROWS, **layers) == ([], ["a", "b", "out"])
+
+
 def test_a_layer_that_does_not_run_keeps_its_width():
     layers = {"a": conv(3, 4), "idle": conv(4, 4), "out": conv(4, 2)}
     assert groups_of(lambda net, x: net.out(net.a(x)), IMAGE, **layers) == ([], ["idle", "out"])

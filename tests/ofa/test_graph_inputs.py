@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from ofa_bert.errors import InputError
-from tests.ofa.graphs import IMAGE, groups_of
+from ofa_bert.ofa.graph import WidthGroups, width_groups
+from tests.ofa.graphs import IMAGE, Net, conv, groups_of
 from tests.tiny import paddle
 
 InputSpec = paddle.static.InputSpec
@@ -49,3 +50,26 @@ def test_a_network_that_cannot_be_traced_says_on_what(run, said):
     assert message.endswith("share a width: RunConfig(same_search_space=[...])")
     assert re.search(said, message)
     assert paddle.in_dynamic_mode()
+
+
+def test_arguments_by_name_are_handed_over_as_they_are():
+    """None too, and those of ``*args`` and ``**kwargs``, whatever they are called."""
+    seen = []
+
+    def run(net, *args, inputs=None, mask, **settings):
+        seen.append((len(args), inputs is None, mask, sorted(settings), settings["model"].shape))
+        return net.b(net.a(args[0]) * settings["model"])
+
+    layers = {"a": conv(3, 4), "b": conv(4, 2)}
+    spec = InputSpec([2, 4, 1, 1], "float32")
+    found = width_groups(Net(run, **layers), (IMAGE, 3), {"mask": None, "model": spec, "depth": 2})
+    assert seen == [(2, True, None, ["depth", "model"], [2, 4, 1, 1])]
+    assert found == WidthGroups((), frozenset({"a", "b"}))  # what multiplies has 4 channels
+    named = {"inputs": IMAGE, "mask": None, "model": paddle.ones([1])}
+    only_named = Net(lambda net, *, inputs, mask, model: net.b(net.a(inputs)), **layers)
+    assert width_groups(only_named, (), named).fixed == {"b"}
+
+
+def test_an_argument_by_name_that_cannot_be_built_is_named():
+    with pytest.raises(InputError, match=r"inputs\['mask'\] must be a tensor, .* got object"):
+        width_groups(Net(lambda net, x, mask: x), (IMAGE,), {"mask": object()})

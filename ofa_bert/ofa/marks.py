@@ -1,0 +1,64 @@
+"""Which layer's forward does which operation of a program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import paddle
+from paddle import nn
+
+
+class Mark(NamedTuple):
+    """Where a layer's forward began or ended."""
+
+    after: int | None
+    """The operation before, by its id; None: the layer began before all of them."""
+    layer: nn.Layer
+    begins: bool
+
+
+def mark_layers(model: nn.Layer) -> list[Mark]:
+    """Hook every layer; the list that is given fills with marks while a program is made.
+
+    Whoever calls this takes the hooks away.
+    """
+    marks: list[Mark] = []
+
+    def begin(layer: nn.Layer, inputs: Any) -> None:
+        marks.append(Mark(_last_operation(), layer, begins=True))
+
+    def end(layer: nn.Layer, inputs: Any, outputs: Any) -> None:
+        marks.append(Mark(_last_operation(), layer, begins=False))
+
+    for layer in model.sublayers(include_self=True):
+        layer.register_forward_pre_hook(begin)
+        layer.register_forward_post_hook(end)
+    return marks
+
+
+def layers_of(operations: Iterable[int], marks: Iterable[Mark]) -> Iterator[nn.Layer | None]:
+    """Give the innermost layer that ran at each operation, by their ids in the order they ran."""
+    marks_after: dict[int | None, list[Mark]] = {}
+    for mark in marks:
+        marks_after.setdefault(mark.after, []).append(mark)
+    running: list[nn.Layer] = []
+    _follow(running, marks_after.get(None, ()))
+    for operation in operations:
+        yield running[-1] if running else None
+        _follow(running, marks_after.get(operation, ()))
+
+
+def _follow(running: list[nn.Layer], marks: Iterable[Mark]) -> None:
+    for mark in marks:
+        if mark.begins:
+            running.append(mark.layer)
+        else:
+            # A layer that raised what its caller caught has no end of its own.
+            while running and running.pop() is not mark.layer:
+                pass
+
+
+def _last_operation() -> int | None:
+    block = paddle.static.default_main_program().global_block()
+    return None if block.empty() else int(block.back().id())
