@@ -26,7 +26,7 @@ def elastic_batch_norm(layer: nn.Layer, x: paddle.Tensor, data_format: str) -> p
     if isinstance(layer, nn.BatchNorm):
         # The older one says False where the newer ones say None, and for their False this:
         use_global_stats = use_global_stats or (False if layer._trainable_statistics else None)
-    mean, variance = prefix(layer._mean, size), prefix(layer._variance, size)
+    mean, variance = _copied(layer._mean, size), _copied(layer._variance, size)
     normed = F.batch_norm(
         x,
         mean,
@@ -44,6 +44,15 @@ def elastic_batch_norm(layer: nn.Layer, x: paddle.Tensor, data_format: str) -> p
         with paddle.no_grad():
             layer._mean[:size], layer._variance[:size] = mean, variance
     return normed
+
+
+def _copied(statistic: paddle.Tensor, size: int) -> paddle.Tensor:
+    """Give the first entries apart from the rest, or the statistic itself where that is all of it.
+
+    With paddle's strided views a slice is a part of the statistic itself: writing what moved back
+    would change what the backward of ``F.batch_norm`` has saved, and paddle refuses to run it.
+    """
+    return statistic if statistic.shape[0] == size else statistic[:size].clone()
 
 
 class SuperBatchNorm1D(nn.BatchNorm1D):
