@@ -12,6 +12,7 @@ from paddle import nn
 
 from ofa_bert.config import require
 from ofa_bert.errors import InputError
+from ofa_bert.ofa.compiled import check_not_compiled
 from ofa_bert.ofa.layers_base import Block
 from ofa_bert.ofa.plan import CONVS, WEIGHTS, Plan, base_of, plan_conversion
 from ofa_bert.ofa.space import supernet
@@ -51,8 +52,8 @@ class Convert:
             The same network; or the layers, elastic ones in their places.
 
         Raises:
-            InputError: if the network is converted already or does not fit the choices. It is left
-                as it was.
+            InputError: if the network is converted or compiled already, or does not fit the
+                choices. It is left as it was.
         """
         require(
             isinstance(network, nn.Layer | list | tuple),
@@ -60,6 +61,8 @@ class Convert:
         )
         layers = [network] if isinstance(network, nn.Layer) else list(network)
         named = _named_layers(network)
+        for top in layers:
+            check_not_compiled(top)
         for name, layer in named:
             if isinstance(layer, Block) and isinstance(network, nn.Layer):
                 raise InputError(

@@ -18,6 +18,7 @@ from ofa_bert.errors import InputError, nearest
 from ofa_bert.ofa import schedule
 from ofa_bert.ofa.active import running
 from ofa_bert.ofa.choices import DEPTH, Config, SearchSpace
+from ofa_bert.ofa.compiled import check_not_compiled
 from ofa_bert.ofa.export import (
     AtDepth,
     cut_in_place,
@@ -77,6 +78,7 @@ class OFA(nn.Layer):
                 "OFA takes a network, a RunConfig and a DistillConfig; "
                 f"got a {type(argument).__name__} instead of a {kind.__name__}",
             )
+        check_not_compiled(model)
         self.model = model
         self.run_config, self.distill_config = run, distill_config
         self.train_full = train_full

@@ -115,6 +115,35 @@ def test_converting_twice_and_converting_no_layers():
         convert([3])
 
 
+class Compiled(nn.Layer):
+    """A network whose author has decorated its forward."""
+
+    def __init__(self):
+        super().__init__()
+        self.only = nn.Linear(2, 2)
+
+    @paddle.jit.to_static(full_graph=True)
+    def forward(self, x):
+        return self.only(x)
+
+
+@pytest.mark.parametrize(
+    ("network", "name"),
+    [
+        (lambda: Compiled(), "Compiled"),
+        (lambda: nn.Sequential(nn.Linear(2, 2), Compiled()), r"1 \(Compiled\)"),
+        (lambda: [nn.Linear(2, 2), Compiled()], "Compiled"),
+        (lambda: paddle.jit.to_static(nn.Sequential(nn.Linear(2, 2))), "Sequential"),
+    ],
+)
+def test_a_compiled_network_is_refused_as_it_is(network, name):
+    model = network()
+    with pytest.raises(InputError, match=f"^{name} is compiled by paddle.jit.to_static"):
+        Convert(supernet(expand_ratio=[0.5, 1.0])).convert(model)
+    layers = model if isinstance(model, list) else model.sublayers()
+    assert any(type(layer) is nn.Linear for layer in layers)
+
+
 def test_a_norm_over_two_axes_cannot_get_wider():
     with pytest.raises(InputError, match=r"normalises over \[6, 2\]; only one axis can get wider"):
         Convert(supernet(expand_ratio=(1, 2))).convert(

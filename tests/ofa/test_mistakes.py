@@ -84,6 +84,20 @@ def test_kernels_by_hand_are_of_those_the_layer_has():
         OFA(model, RunConfig(ofa_layers={"0": {"kernel_size": [1, 5]}}))
 
 
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("full_graph", [True, False])
+def test_a_compiled_network_would_run_one_sub_network_for_ever(full_graph, whole):
+    model = chain()
+    if whole:
+        model = paddle.jit.to_static(model, full_graph=full_graph)
+    else:
+        model.middle[1].fn = paddle.jit.to_static(model.middle[1].fn, full_graph=full_graph)
+    name = "Chain" if whole else r"middle.1.fn \(SuperLinear\)"
+    with pytest.raises(InputError, match=f"{name} is compiled .* to_static what ofa.export") as c:
+        OFA(model, UNTIED)
+    assert "\n" not in str(c.value)
+
+
 def test_depth_needs_a_network_that_takes_it():
     model = Convert(supernet(expand_ratio=[1.0])).convert(nn.Sequential(nn.Linear(2, 2)))
 
