@@ -93,12 +93,15 @@ def calibrate(ofa: OFA, config: Mapping[str, Any], batches: Iterable[Any]) -> No
             arguments by name, anything else its only argument.
 
     Raises:
-        InputError: as there, or if ``config`` is not of this network.
+        InputError: as there, or if ``config`` is not of this network, or has narrower layers and
+            which are joined is not known yet.
     """
     require(
         not isinstance(batches, paddle.Tensor),
         "batches must be a list or a loader of batches; got a tensor; type [batch]",
     )
+    if ofa._narrows(config):
+        ofa._learn_joined("calibrate")
     space = ofa._space
     complete = space.complete(config)
     depth = {DEPTH: complete[DEPTH]} if DEPTH in complete else {}

@@ -94,6 +94,15 @@ class SearchSpace:
                 sizes[name] = self._in_channels(name, sizes[name], multiple)
         return {self.blocks[name]: own for name, own in sizes.items()}
 
+    def narrows(self, config: Config) -> bool:
+        """Tell whether any layer has less than its full width at a complete configuration."""
+        return any(
+            key in WIDTH_KEYS and size != self._largest(name, key)
+            for name, own in config.items()
+            if name != DEPTH
+            for key, size in own.items()
+        )
+
     def _in_channels(self, name: str, sizes: dict[str, Any], multiple: int) -> dict[str, Any]:
         """Turn a layer's ratio into channels, a multiple of so many."""
         if "expand_ratio" not in sizes:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -34,7 +33,6 @@ from ofa_bert.ofa.settings import DistillConfig, RunConfig
 from ofa_bert.ofa.teacher import Teacher, load_teacher
 from ofa_bert.ofa.ties import space_of, tie
 from ofa_bert.ofa.tokens import Tokens, decode, tokens_of
-from ofa_bert.ofa.trace import said_by
 
 
 class OFA(nn.Layer):
@@ -222,8 +220,10 @@ class OFA(nn.Layer):
             sample_type: ``random``, ``largest`` or ``smallest``.
 
         Raises:
-            InputError: if it is none of them.
+            InputError: if it is none of them, or which layers are joined is not known yet.
         """
+        if sample_type != "largest":
+            self._learn_joined("sample_config")
         choices = schedule.open_choices(self._space.free(), self._stage_now())
         if sample_type == "random":
             return self._space.complete(schedule.draw(choices, self._generator))
@@ -237,7 +237,7 @@ class OFA(nn.Layer):
     def trace(self, *inputs: Any, **kwargs: Any) -> None:
         """Find which layers share or lose their choice of width, from the network's own program.
 
-        The first forward that draws a configuration does it with its own inputs.
+        The first forward of which any layer is narrower does it with its own inputs.
 
         Args:
             inputs: of the network's forward; tensors or ``paddle.static.InputSpec``.
@@ -260,19 +260,23 @@ class OFA(nn.Layer):
 
         Returns:
             What the network returns; with a teacher, that and what the teacher returns.
+
+        Raises:
+            InputError: if a configuration was set before it was known which layers are joined, and
+                does not fit them; or if that cannot be found with these inputs.
         """
         generator = copy.deepcopy(self._generator)
         draws = self._net_config is None and self.training and not self.train_full
-        space = self._space
-        if draws and not self._is_traced:
-            space = self._traced_space(inputs, kwargs)
+        space, is_traced = self._space, self._is_traced
+        if not is_traced and (draws or self._narrows(self._next_config(space, generator))):
+            space, is_traced = self._traced_space(inputs, kwargs), True
         config = space.complete(self._next_config(space, generator))
         answer = self._teacher(inputs, kwargs) if self._teacher else None
         at_depth = {**kwargs, DEPTH: config[DEPTH]} if DEPTH in config else kwargs
-        with running(sizes=space.sizes(config)), _explaining(self._is_traced or draws):
+        with running(sizes=space.sizes(config)):
             mapped, output = outputs_of(self.model, tuple(self._mapping_ops), inputs, at_depth)
 
-        self._space, self._is_traced = space, self._is_traced or draws
+        self._space, self._is_traced = space, is_traced
         self._generator, self._ran, self._example = generator, config, (inputs, dict(kwargs))
         self._mapped = None if answer is None else (mapped, answer.mapped)
         if self.training:
@@ -322,10 +326,7 @@ class OFA(nn.Layer):
         Raises:
             InputError: if which layers are joined is not known yet, or nothing meets the condition.
         """
-        require(
-            self._is_traced,
-            "search must know which layers are joined; run the network once or call ofa.trace(x)",
-        )
+        self._learn_joined("search")
         for name, function in (("eval_func", eval_func), ("condition", condition)):
             require(
                 callable(function) or (function is None and name == "condition"),
@@ -357,10 +358,11 @@ class OFA(nn.Layer):
             ``depth``, that network within an ``AtDepth``.
 
         Raises:
-            InputError: if an argument is wrong, or no inputs are known.
+            InputError: if an argument is wrong, or no inputs are known; or if which layers are
+                joined was not known yet and cannot be found with them.
         """
         asked = export_arguments(args, kwargs)
-        config = self._space.complete(asked.config)
+        space, narrows = self._space, self._narrows(asked.config)
         if asked.input_shapes is not None:
             inputs = example_arguments(asked.input_shapes, asked.input_dtypes)
             call: dict[str, Any] = {}
@@ -371,10 +373,11 @@ class OFA(nn.Layer):
                 "export must run the network once; give input_shapes and input_dtypes, "
                 "e.g. [[1, 3, 32, 32]] and ['float32']"
             )
+        if narrows and not self._is_traced:
+            space = self._traced_space(inputs, call)
+        config = space.complete(asked.config)
         at_depth = {DEPTH: config[DEPTH]} if DEPTH in config else {}
-        sizes = self._space.sizes(config)
-        with _explaining(self._is_traced):
-            plain = plain_copy(bare(self.model), sizes, inputs, {**call, **at_depth})
+        plain = plain_copy(bare(self.model), space.sizes(config), inputs, {**call, **at_depth})
         if asked.origin_model is not None:
             plain = cut_in_place(
                 bare(asked.origin_model),
@@ -449,28 +452,29 @@ class OFA(nn.Layer):
         if self._forwards >= per_batch:
             self._forwards, self._batches = 0, self._batches + 1
 
+    def _narrows(self, config: Mapping[str, Any]) -> bool:
+        """Tell whether any layer is narrower at a configuration, so that what it meets must be."""
+        return self._space.narrows(self._space.complete(config))
+
+    def _learn_joined(self, who: str) -> None:
+        """Find which layers are joined, if any may get narrower, with what ran last.
+
+        Raises:
+            InputError: if nothing ran yet, or the network cannot be traced with it.
+        """
+        if self._is_traced or "width" not in schedule.tasks_of(self._space.free()):
+            return
+        if self._example is None:
+            raise InputError(
+                f"{who} must know which layers are joined; run the network once or call "
+                "ofa.trace(x)"
+            )
+        self._space, self._is_traced = self._traced_space(*self._example), True
+
     def _traced_space(self, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]) -> SearchSpace:
         from ofa_bert.ofa.programs import traced_space
 
         return traced_space(self._space, bare(self.model), inputs, kwargs)
-
-
-@contextmanager
-def _explaining(is_traced: bool) -> Iterator[None]:
-    """Say what to do where a sub-network fails before it is known which layers are joined.
-
-    Raises:
-        InputError: instead of what paddle says of two shapes somewhere in the network.
-    """
-    try:
-        yield
-    except (RuntimeError, ValueError) as error:
-        if is_traced or isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"the sub-network does not run: {said_by(error)}; if the inputs are right, its joined "
-            "layers have different widths: call ofa.trace(inputs), which finds what is joined"
-        ) from error
 
 
 def _check_names(groups: Sequence[Sequence[str]], space: SearchSpace) -> None:

@@ -75,6 +75,8 @@ def test_two_owners_of_one_network_and_two_threads_do_not_disturb_each_other():
     other.set_net_config(smallest)
     expected = {0: by_hand(model, X.numpy(), WIDTHS), 1: by_hand(model, X.numpy(), [3] * 4)}
     results: dict[int, list] = {0: [], 1: []}
+    for ofa in (one, other):
+        ofa.trace(X)  # which no two threads can do at once
 
     def run(number, ofa):
         for _ in range(20):

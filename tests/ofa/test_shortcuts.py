@@ -94,17 +94,6 @@ def test_what_is_joined_at_any_depth_is():
     assert [config[f"layers.{number}"]["expand_ratio"] for number in (0, 1)] == [0.5, 0.5]
 
 
-def test_a_configuration_set_before_it_is_known_what_is_joined():
-    ofa = OFA(Convert(supernet(expand_ratio=[0.5, 1.0])).convert(Residual()))
-    ofa.set_net_config({"stem": {"expand_ratio": 0.5}})
-    for fails in (lambda: ofa(IMAGES), lambda: ofa.export(ofa.get_current_config, IMAGES.shape)):
-        with pytest.raises(InputError, match=r"does not run: .*; .* call ofa.trace") as caught:
-            fails()
-        assert "\n" not in str(caught.value)
-    ofa.trace(IMAGES)
-    assert ofa(IMAGES).shape[0] == IMAGES.shape[0]
-
-
 def test_the_documented_configuration_of_a_depthwise_layer():
     """Their page on ``set_net_config`` names a convolution and the depthwise one after it."""
     network = nn.Sequential(
