@@ -124,7 +124,7 @@ def plain_layer(layer: nn.Layer, used: Used | None, cut: dict[Any, paddle.Tensor
     Args:
         layer: an elastic layer.
         used: what of it; None: all.
-        cut: parameters made so far, by the one they are of and their shape.
+        cut: parameters made so far, by the one they are of, their shape and what made them of it.
     """
     plain = take_over(layer, plain_class(layer))  # type: ignore[arg-type]
     plain.__dict__.pop("candidate_config", None)
@@ -133,7 +133,8 @@ def plain_layer(layer: nn.Layer, used: Used | None, cut: dict[Any, paddle.Tensor
         _settle_conv(plain, layer, used, parts)
     for name, part in parts.items():
         source = layer._parameters[name]
-        key = (id(source), tuple(part.shape))
+        made_by = _kernel_of(layer, used) if name == "weight" else ()
+        key = (id(source), tuple(part.shape), *made_by)
         if key not in cut:
             cut[key] = parameter_like(plain, source, part)
         plain._parameters[name] = cut[key]
@@ -170,6 +171,15 @@ def _parts(layer: nn.Layer, used: Used | None) -> dict[str, paddle.Tensor]:
         return {"weight": own["weight"][:, : used.outputs[-1]]}
     width = used.inputs[_channel_axis(layer)] if used.inputs else 0
     return {name: p[:width] for name, p in own.items()}
+
+
+def _kernel_of(layer: nn.Layer, used: Used | None) -> tuple[int, ...]:
+    """Tell a smaller kernel from others of the same weight: its size and its layer's matrices."""
+    size = used.sizes.get("kernel_size") if used and isinstance(layer, CONVS) else None
+    if size is None or size == layer._kernel_size[0]:
+        return ()
+    matrices = (p for name, p in layer._parameters.items() if name.endswith("_matrix"))
+    return (size, *map(id, matrices))
 
 
 def _conv_part(layer: nn.Layer, used: Used) -> super_conv.ConvPart:

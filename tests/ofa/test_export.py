@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from ofa_bert.ofa import OFA, Block, Convert, RunConfig, layers, supernet, utils
 from tests.ofa.chain import CONFIG, Chain
 from tests.ofa.chain import X as VECTORS
 from tests.ofa.chain import by_hand as chain_by_hand
+from tests.ofa.oracles import conv, original_weights
 from tests.ofa.residual import IMAGES, SMALL, TIED, Residual, by_hand, residual
 from tests.ofa.values import draw, randomised
 from tests.ofa.words import IDS, Words
@@ -136,6 +138,33 @@ def test_parameters_shared_by_layers_stay_shared():
     small = OFA(model).export(half, [[1, 4]], "float32")
     assert small.middle[1].weight is small.middle[0].weight
     assert small.middle[2].weight is not small.middle[0].weight
+
+
+def test_convolutions_that_share_a_weight_have_their_own_smaller_kernels():
+    model = nn.Sequential(nn.Conv2D(3, 3, 5, padding=2), nn.Conv2D(3, 3, 5), nn.Conv2D(3, 2, 1))
+    model[1].weight = model[0].weight
+    ofa = OFA(randomised(Convert(supernet(kernel_size=(3, 5))).convert(model)))
+    w = original_weights(ofa.model)
+
+    def kernel(number, size):
+        if size == 5:
+            return w["0.weight"]
+        centre = w["0.weight"][:, :, 1:4, 1:4].reshape(3, 3, 9)
+        return np.pad(
+            (centre @ w[f"{number}.5to3_matrix"]).reshape(3, 3, 3, 3), [(0, 0)] * 2 + [(1, 1)] * 2
+        )
+
+    x = draw(2, 3, 8, 8)
+    for first, second in itertools.product((3, 5), repeat=2):
+        config = {"0": {"kernel_size": first}, "1": {"kernel_size": second}}
+        small = ofa.export(config, [[1, 3, 8, 8]], ["float32"])
+        expected = conv(x, kernel(0, first), w["0.bias"], padding=2)
+        expected = conv(expected, kernel(1, second), w["1.bias"])
+        expected = conv(expected, w["2.weight"], w["2.bias"])
+        np.testing.assert_allclose(
+            small(paddle.to_tensor(x)).numpy(), expected, atol=1e-4, rtol=1e-5
+        )
+        assert (small[0].weight is small[1].weight) == (first == second == 5)
 
 
 def test_an_export_at_a_depth_runs_at_that_depth():
