@@ -12,7 +12,7 @@ from ofa_bert.config import require
 from ofa_bert.errors import InputError
 from ofa_bert.ofa import super_conv, super_norm
 from ofa_bert.ofa.space import supernet
-from ofa_bert.ofa.super_attention import SuperMultiHeadAttention
+from ofa_bert.ofa.super_attention import PROJECTIONS, SuperMultiHeadAttention
 from ofa_bert.ofa.super_linear import SuperEmbedding, SuperLinear
 from ofa_bert.ofa.super_separable import SuperSeparableConv2D
 from ofa_bert.ofa.widths import Candidates
@@ -103,15 +103,23 @@ def plan_conversion(named: Sequence[tuple[str, nn.Layer]], space: supernet) -> P
 
 
 def base_of(layer: nn.Layer, classes: tuple[type[nn.Layer], ...]) -> type[nn.Layer] | None:
-    """Find which of ``classes`` a layer computes as; None if it has a forward of its own."""
+    """Find which of ``classes`` a layer computes as.
+
+    None if it has a forward of its own, or a weight that is no parameter but made anew at each
+    call, as ``nn.utils.weight_norm`` and ``spectral_norm`` do.
+    """
     for cls in classes:
         if isinstance(layer, cls) and type(layer).forward is cls.forward:
-            return cls
+            return None if cls in WEIGHTS and "weight" not in layer._parameters else cls
     return None
 
 
 def _is_unknown_attention(layer: nn.Layer) -> bool:
-    return isinstance(layer, nn.MultiHeadAttention) and not base_of(layer, (nn.MultiHeadAttention,))
+    """Tell attention of another kind, or with a projection that is no plain linear layer."""
+    return isinstance(layer, nn.MultiHeadAttention) and not (
+        base_of(layer, (nn.MultiHeadAttention,))
+        and all(base_of(getattr(layer, name), (nn.Linear,)) for name in PROJECTIONS)
+    )
 
 
 def inside_unknown_attention(named: Sequence[tuple[str, nn.Layer]]) -> set[int]:

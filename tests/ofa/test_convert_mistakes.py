@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ofa_bert.errors import InputError
-from ofa_bert.ofa import Convert, supernet
+from ofa_bert.ofa import OFA, Convert, supernet
+from tests.ofa.values import draw
 from tests.tiny import paddle
 
 nn = paddle.nn
@@ -39,6 +40,61 @@ def test_attention_of_its_own_kind_keeps_its_projections():
     with pytest.warns(UserWarning, match=r"1 \(Own\)"):
         Convert(supernet(expand_ratio=[0.5, 1.0])).convert(model)
     assert type(model[1].q_proj) is nn.Linear
+
+
+@pytest.mark.parametrize("normed", [nn.utils.weight_norm, nn.utils.spectral_norm])
+def test_a_weight_that_is_made_anew_at_each_call_stays(normed):
+    class Normed(nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.before = nn.Conv2D(3, 4, 1)
+            self.conv, self.linear = normed(nn.Conv2D(4, 4, 3)), normed(nn.Linear(4, 4))
+            self.free = nn.Linear(4, 6)
+            self.last = nn.Linear(6, 2)
+
+        def forward(self, x):
+            x = self.linear(self.conv(self.before(x)).mean([2, 3]))
+            return self.last(paddle.tanh(self.free(x)))
+
+    model, x = Normed(), paddle.to_tensor(draw(2, 3, 6, 6))
+    model.eval()
+    expected = model(x).numpy()
+    space = supernet(expand_ratio=[0.5, 1.0], kernel_size=(1, 3))
+    with pytest.warns(UserWarning, match=r"stay as they are: conv \(Conv2D\), linear \(Linear\)"):
+        Convert(space).convert(model)
+    np.testing.assert_allclose(model(x).numpy(), expected, atol=1e-6)
+    ofa = OFA(model)
+    ofa.eval()
+    ofa.trace(x)
+    assert ofa.ofa_layers == {"free": {"expand_ratio": [0.5, 1.0]}}
+    ofa.set_net_config({"free": {"expand_ratio": 0.5}})
+    hidden = model.linear(model.conv(model.before(x)).mean([2, 3])).numpy()
+    free, last = model.free.fn, model.last.fn
+    hidden = np.tanh(hidden @ free.weight.numpy()[:, :3] + free.bias.numpy()[:3])
+    expected = hidden @ last.weight.numpy()[:3] + last.bias.numpy()
+    small = ofa.export(ofa.get_current_config, [[2, 3, 6, 6]], ["float32"])
+    for network in (ofa, small):
+        np.testing.assert_allclose(network(x).numpy(), expected, atol=1e-6)
+
+
+def test_a_wider_supernet_leaves_such_a_weight_too():
+    model = nn.Sequential(nn.utils.weight_norm(nn.Conv2D(3, 4, 1)), nn.Conv2D(4, 2, 1))
+    x = paddle.to_tensor(draw(2, 3, 6, 6))
+    expected = model(x).numpy()
+    with pytest.warns(UserWarning, match=r"0 \(Conv2D\)"):
+        Convert(supernet(expand_ratio=[1, 2])).convert(model)
+    np.testing.assert_allclose(model(x).numpy(), expected, atol=1e-6)
+
+
+def test_attention_with_a_projection_of_another_kind_keeps_them_all():
+    model = nn.Sequential(nn.Linear(4, 4), nn.MultiHeadAttention(4, 2), nn.Linear(4, 4))
+    model[1].q_proj = nn.utils.weight_norm(model[1].q_proj)
+    x = paddle.to_tensor(draw(2, 3, 4))
+    expected = model(x).numpy()
+    with pytest.warns(UserWarning, match=r"1 \(MultiHeadAttention\)"):
+        Convert(supernet(expand_ratio=[0.5, 1.0])).convert(model)
+    assert type(model[1].k_proj) is nn.Linear
+    np.testing.assert_allclose(model(x).numpy(), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(
