@@ -157,16 +157,3 @@ def elastic_names(model: nn.Layer) -> list[str]:
     """Name the elastic layers of a network, as they were called before it was converted."""
     names = [name for name, layer in model.named_sublayers() if plain_class(layer)]
     return [name.removesuffix(".fn") for name in names]
-
-
-class AtDepth(nn.Layer):
-    """A network whose forward takes ``depth``, at one depth."""
-
-    def __init__(self, model: nn.Layer, depth: Any) -> None:
-        super().__init__()
-        self.model = model
-        self.depth = depth
-
-    def forward(self, *inputs: Any, **kwargs: Any) -> Any:
-        """Run the network at its depth."""
-        return self.model(*inputs, depth=self.depth, **kwargs)

@@ -16,10 +16,10 @@ from ofa_bert.config import require
 from ofa_bert.errors import InputError, nearest
 from ofa_bert.ofa import schedule
 from ofa_bert.ofa.active import running
+from ofa_bert.ofa.at_depth import AtDepth
 from ofa_bert.ofa.choices import DEPTH, Config, SearchSpace
 from ofa_bert.ofa.compiled import check_not_compiled
 from ofa_bert.ofa.export import (
-    AtDepth,
     cut_in_place,
     elastic_names,
     export_arguments,

@@ -11,8 +11,6 @@ import pytest
 from ofa_bert.errors import InputError
 from ofa_bert.ofa import OFA, Block, Convert, RunConfig, layers, supernet, utils
 from tests.ofa.chain import CONFIG, Chain
-from tests.ofa.chain import X as VECTORS
-from tests.ofa.chain import by_hand as chain_by_hand
 from tests.ofa.oracles import conv, original_weights
 from tests.ofa.residual import IMAGES, SMALL, TIED, Residual, by_hand, residual
 from tests.ofa.values import draw, randomised
@@ -165,15 +163,6 @@ def test_convolutions_that_share_a_weight_have_their_own_smaller_kernels():
             small(paddle.to_tensor(x)).numpy(), expected, atol=1e-4, rtol=1e-5
         )
         assert (small[0].weight is small[1].weight) == (first == second == 5)
-
-
-def test_an_export_at_a_depth_runs_at_that_depth():
-    model = Convert(supernet(expand_ratio=[0.5, 1.0])).convert(randomised(Chain()))
-    ofa = OFA(model, RunConfig(elastic_depth=(1, 3)))
-    config = {"depth": 1, "first": {"expand_ratio": 0.5}}
-    small = ofa.export(config, [[1, 4]], ["float32"])
-    expected = chain_by_hand(ofa.model, VECTORS.numpy(), [3, 6], depth=1)
-    np.testing.assert_allclose(small(VECTORS).numpy(), expected, atol=1e-6)
 
 
 def test_both_published_orders_and_an_original_network_cut_in_place():
