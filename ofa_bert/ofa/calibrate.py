@@ -62,6 +62,10 @@ def recompute_statistics(
     totals = {id(layer): _Total() for layer in norms}
 
     def note(layer: nn.Layer, inputs: tuple[paddle.Tensor, ...]) -> None:
+        require(
+            bool(inputs),
+            f"calibration sees no input that {layer.full_name()} takes by name; call it as norm(x)",
+        )
         totals[id(layer)].add(layer, inputs[0])
 
     num_batches = 0

@@ -71,7 +71,9 @@ def watching(model: nn.Layer, sizes: Mapping[nn.Layer, Sizes]) -> Iterator[dict[
             output = output[0] if isinstance(output, list | tuple) else output
             attention = isinstance(layer, SuperMultiHeadAttention)
             now = Used(
-                tuple(inputs[0].shape) if inputs else (),
+                # Hooks see no tensor that came by name. A Block gives its layer none so, and
+                # what a norm puts out has the shape of what it took.
+                tuple((inputs[0] if inputs else output).shape),
                 tuple(output.shape),
                 own,
                 layer.kept_heads() if attention else 0,
@@ -169,7 +171,7 @@ def _parts(layer: nn.Layer, used: Used | None) -> dict[str, paddle.Tensor]:
         }
     if isinstance(layer, nn.Embedding):
         return {"weight": own["weight"][:, : used.outputs[-1]]}
-    width = used.inputs[_channel_axis(layer)] if used.inputs else 0
+    width = used.inputs[_channel_axis(layer)] if own else 0
     return {name: p[:width] for name, p in own.items()}
 
 

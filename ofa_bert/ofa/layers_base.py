@@ -10,6 +10,9 @@ from paddle import nn
 from ofa_bert.ofa.active import sizes_of
 from ofa_bert.ofa.widths import WIDTH_KEYS, Candidates
 
+TENSOR_NAMES = ("x", "input")
+"""What paddle's layers call the tensor that they take."""
+
 
 class BaseBlock(nn.Layer):
     """A layer with choices, and a key that names it."""
@@ -47,7 +50,9 @@ class Block(BaseBlock):
         return copy.deepcopy(self.fn.candidate_config)
 
     def forward(self, *inputs: Any, **sizes: Any) -> Any:
-        """Run the layer."""
+        """Run the layer; its tensor may come by paddle's name of it."""
+        if not inputs:
+            inputs = tuple(sizes.pop(name) for name in TENSOR_NAMES if name in sizes)
         if not self.fixed:
             active = dict(sizes_of(self))
             if any(key in sizes for key in WIDTH_KEYS):

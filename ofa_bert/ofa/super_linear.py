@@ -38,14 +38,14 @@ class SuperLinear(nn.Linear):
 
     def forward(
         self,
-        x: paddle.Tensor,
+        input: paddle.Tensor,
         expand_ratio: float | None = None,
         channel: int | None = None,
     ) -> paddle.Tensor:
-        """Map ``[..., in]`` to ``[..., out]``; ``in`` is the width of ``x``."""
+        """Map ``[..., in]`` to ``[..., out]``; ``in`` is the width of ``input``."""
         total = self.weight.shape[1]
         count = out_count(total, self.candidate_config, expand_ratio, channel)
-        return elastic_linear(x, self.weight, self.bias, count)
+        return elastic_linear(input, self.weight, self.bias, count)
 
 
 class SuperEmbedding(nn.Embedding):

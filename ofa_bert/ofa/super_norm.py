@@ -58,25 +58,25 @@ def _copied(statistic: paddle.Tensor, size: int) -> paddle.Tensor:
 class SuperBatchNorm1D(nn.BatchNorm1D):
     """``paddle.nn.BatchNorm1D`` over the features of its input."""
 
-    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+    def forward(self, input: paddle.Tensor) -> paddle.Tensor:
         """Normalise ``[batch, features]`` or ``[batch, features, length]``."""
-        return elastic_batch_norm(self, x, self._data_format)
+        return elastic_batch_norm(self, input, self._data_format)
 
 
 class SuperBatchNorm2D(nn.BatchNorm2D):
     """``paddle.nn.BatchNorm2D`` over the features of its input."""
 
-    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+    def forward(self, input: paddle.Tensor) -> paddle.Tensor:
         """Normalise ``[batch, features, height, width]``."""
-        return elastic_batch_norm(self, x, self._data_format)
+        return elastic_batch_norm(self, input, self._data_format)
 
 
 class SuperBatchNorm(nn.BatchNorm):
     """The older ``paddle.nn.BatchNorm`` over the features of its input."""
 
-    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+    def forward(self, input: paddle.Tensor) -> paddle.Tensor:
         """Normalise ``[batch, features, ...]``."""
-        normed = elastic_batch_norm(self, x, self._data_layout)
+        normed = elastic_batch_norm(self, input, self._data_layout)
         return normed if self._act is None else getattr(F, self._act)(normed)
 
 
@@ -112,11 +112,11 @@ class SuperSyncBatchNorm(nn.SyncBatchNorm):
 class SuperInstanceNorm2D(nn.InstanceNorm2D):
     """``paddle.nn.InstanceNorm2D`` over the features of its input."""
 
-    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+    def forward(self, input: paddle.Tensor) -> paddle.Tensor:
         """Normalise each image's each feature of ``[batch, features, height, width]``."""
-        size = x.shape[1]
+        size = input.shape[1]
         return F.instance_norm(
-            x,
+            input,
             weight=prefix(self.scale, size),
             bias=prefix(self.bias, size),
             momentum=self._momentum,
@@ -149,13 +149,13 @@ class SuperLayerNorm(nn.LayerNorm):
             normalized_shape, epsilon, weight_attr=weight_attr, bias_attr=bias_attr, name=name
         )
 
-    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        """Normalise over the last axes of ``x``, as many as ``normalized_shape`` has."""
+    def forward(self, input: paddle.Tensor) -> paddle.Tensor:
+        """Normalise over the last axes of ``input``, as many as ``normalized_shape`` has."""
         if len(self._normalized_shape) == 1:
-            return elastic_layer_norm(x, self.weight, self.bias, self._epsilon)
-        shape = x.shape[-len(self._normalized_shape) :]
+            return elastic_layer_norm(input, self.weight, self.bias, self._epsilon)
+        shape = input.shape[-len(self._normalized_shape) :]
         weight, bias = self.part(self.weight, shape), self.part(self.bias, shape)
-        return F.layer_norm(x, shape, weight, bias, self._epsilon)
+        return F.layer_norm(input, shape, weight, bias, self._epsilon)
 
     def part(self, flat: Any, shape: list[int]) -> Any:
         """Cut a parameter, which paddle keeps flat, along each of its axes."""
