@@ -30,17 +30,16 @@ TRANSPOSED = {
     "pd_op.conv3d_transpose",
 }
 PRODUCTS = {"pd_op.matmul", "pd_op.bmm"}
-NOT_COUNTED = {
-    "pd_op.if",
-    "pd_op.while",
-    "pd_op.rnn",
-    "pd_op.einsum",
-    "pd_op.addmm",
-    "pd_op.mv",
-    "pd_op.dot",
-    "pd_op.flash_attn",
-    "pd_op.deformable_conv",
-}
+OTHER_PRODUCTS = (
+    "if while rnn lstm cudnn_lstm gru gru_unit einsum bilinear addmm baddbmm mv dot multi_dot "
+    "matrix_power linear linear_v2 batched_gemm gemm_epilogue fused_gemm_epilogue "
+    "weight_only_linear llm_int8_linear fused_feedforward fused_attention sparse_attention "
+    "flash_attn flash_attn_qkvpacked flash_attn_unpadded flash_attn_varlen_qkvpacked "
+    "flashmask_attention memory_efficient_attention fused_dot_product_attention "
+    "variable_length_memory_efficient_attention deformable_conv depthwise_conv2d_bias "
+    "depthwise_conv3d_bias correlation"
+)
+NOT_COUNTED = {f"pd_op.{name}" for name in OTHER_PRODUCTS.split()}
 """Operations with products inside; a count without them would be wrong."""
 
 

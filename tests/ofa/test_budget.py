@@ -81,6 +81,31 @@ def test_products_that_are_not_counted_are_an_error():
 
 
 @pytest.mark.parametrize(
+    ("product", "name"),
+    [
+        (nn.Bilinear(4, 4, 3), "bilinear"),
+        (lambda x, y: paddle.baddbmm(x.unsqueeze(0), x.unsqueeze(0), y.unsqueeze(0)), "baddbmm"),
+        (lambda x, y: paddle.addmm(x, x, y), "addmm"),
+        (lambda x, y: paddle.linalg.multi_dot([x, y, x]), "multi_dot"),
+        (lambda x, y: paddle.linalg.matrix_power(x, 3), "matrix_power"),
+        (lambda x, y: paddle.dot(x[0], y[0]), "dot"),
+        (lambda x, y: paddle.einsum("ij,jk->ik", x, y), "einsum"),
+    ],
+)
+def test_other_products_are_an_error_not_nothing(product, name):
+    class Product(nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(4, 4)
+
+        def forward(self, x):
+            return product(self.linear(x), x)
+
+    with pytest.raises(InputError, match=f"count_macs does not know pd_op.{name}, .* own"):
+        count_macs(Product(), InputSpec([4, 4], "float32"))
+
+
+@pytest.mark.parametrize(
     ("budget", "measure"),
     [
         (lambda limit, at: within_params(limit, at), mixed_params),
