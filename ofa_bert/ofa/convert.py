@@ -14,7 +14,7 @@ from ofa_bert.config import require
 from ofa_bert.errors import InputError
 from ofa_bert.ofa.compiled import check_not_compiled
 from ofa_bert.ofa.layers_base import Block
-from ofa_bert.ofa.plan import CONVS, WEIGHTS, Plan, base_of, plan_conversion
+from ofa_bert.ofa.plan import CONVS, NORMS, WEIGHTS, Plan, base_of, plan_conversion
 from ofa_bert.ofa.space import supernet
 from ofa_bert.ofa.super_attention import SuperMultiHeadAttention
 from ofa_bert.ofa.super_conv import init_elastic, is_depthwise
@@ -52,13 +52,18 @@ class Convert:
             The same network; or the layers, elastic ones in their places.
 
         Raises:
-            InputError: if the network is converted or compiled already, or does not fit the
-                choices. It is left as it was.
+            InputError: if the network is a single layer, is converted or compiled already, or does
+                not fit the choices. It is left as it was.
         """
         require(
             isinstance(network, nn.Layer | list | tuple),
             f"convert takes a network or a list of layers; got a {type(network).__name__}",
         )
+        if isinstance(network, (*WEIGHTS, *NORMS, nn.MultiHeadAttention)):
+            raise InputError(
+                f"a {type(network).__name__} by itself cannot be converted in place; wrap it: "
+                "convert(nn.Sequential(layer))"
+            )
         layers = [network] if isinstance(network, nn.Layer) else list(network)
         named = _named_layers(network)
         for top in layers:

@@ -171,6 +171,33 @@ def test_converting_twice_and_converting_no_layers():
         convert([3])
 
 
+class Squared(nn.MultiHeadAttention):
+    """Attention with a forward of its own."""
+
+    def forward(self, x):
+        return super().forward(x * x)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda: nn.Conv2D(3, 4, 3),
+        lambda: nn.Embedding(3, 4),
+        lambda: nn.BatchNorm2D(3),
+        lambda: nn.MultiHeadAttention(4, 2),
+        lambda: Squared(4, 2),
+    ],
+)
+def test_a_layer_by_itself_has_no_place_for_an_elastic_one(layer):
+    network = layer()
+    before = [type(inner) for inner in network.sublayers()]
+    name = type(network).__name__
+    with pytest.raises(InputError, match=f"a {name} by itself .* wrap it: .*Sequential") as caught:
+        Convert(supernet(expand_ratio=[0.5, 1.0])).convert(network)
+    assert "\n" not in str(caught.value)
+    assert [type(inner) for inner in network.sublayers()] == before
+
+
 class Compiled(nn.Layer):
     """A network whose author has decorated its forward."""
 
