@@ -474,6 +474,11 @@ class OFA(nn.Layer):
     def _traced_space(self, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]) -> SearchSpace:
         from ofa_bert.ofa.programs import traced_space
 
+        require(
+            paddle.in_dynamic_mode(),
+            "which layers are joined must be known before an OFA is traced itself; "
+            "call ofa.trace(inputs) before that",
+        )
         return traced_space(self._space, bare(self.model), inputs, kwargs)
 
 

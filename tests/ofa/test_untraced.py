@@ -7,6 +7,7 @@ import pytest
 
 from ofa_bert.errors import InputError
 from ofa_bert.ofa import OFA, Convert, RunConfig, supernet
+from ofa_bert.ofa.budget import count_macs
 from ofa_bert.ofa.calibrate import calibrate
 from tests.ofa.chain import Chain
 from tests.ofa.residual import IMAGES, by_hand, residual
@@ -99,6 +100,17 @@ def test_a_sample_fits_and_the_largest_needs_nothing():
     ofa.set_net_config(ofa.sample_config("smallest"))
     assert ofa(IMAGES).shape == [2, 2]
     assert ofa.get_current_config["right"]["expand_ratio"] == 1.0
+
+
+def test_no_trace_is_made_within_another():
+    ofa = beside()
+    ofa.eval()
+    ofa.set_net_config({"free": {"expand_ratio": 0.5}})
+    with pytest.raises(InputError, match=r"must be known .*; call ofa.trace\(inputs\) before that"):
+        count_macs(ofa, IMAGES)
+    assert paddle.in_dynamic_mode()
+    ofa.trace(IMAGES)
+    assert count_macs(ofa, IMAGES) == 2 * (64 * (3 * 8 + 8 * 3 * 9) + 3 * 2)
 
 
 class Reads(Chain):
