@@ -34,6 +34,8 @@ from ofa_bert.ofa.teacher import Teacher, load_teacher
 from ofa_bert.ofa.ties import space_of, tie
 from ofa_bert.ofa.tokens import Tokens, decode, tokens_of
 
+BOTH_MODES = frozenset({False, True})
+
 
 class OFA(nn.Layer):
     """A converted network, its search space and its schedule.
@@ -88,8 +90,9 @@ class OFA(nn.Layer):
         space = space_of(bare(model), run.elastic_depth, run.ofa_layers, run.skip_layers or ())
         groups = run.same_search_space or ()
         _check_names(groups, space)
-        self._space = tie(space, groups, ())
-        self._is_traced = run.same_search_space is not None
+        self._space = self._untraced = tie(space, groups, ())
+        # The modes (``training``) of which it is known what is joined in them.
+        self._known_modes = BOTH_MODES if run.same_search_space is not None else frozenset()
         if run.elastic_depth:
             check_takes_depth(bare(model))
         available = schedule.tasks_of(space.free())
@@ -249,7 +252,7 @@ class OFA(nn.Layer):
         space = self._traced_space(inputs, kwargs)
         space.complete(self._net_config or {})
         # What ran before need not be of the space as it is known now.
-        self._space, self._is_traced, self._ran = space, True, None
+        self._space, self._known_modes, self._ran = space, BOTH_MODES, None
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
         """Run the sub-network that is next.
@@ -267,16 +270,18 @@ class OFA(nn.Layer):
         """
         generator = copy.deepcopy(self._generator)
         draws = self._net_config is None and self.training and not self.train_full
-        space, is_traced = self._space, self._is_traced
-        if not is_traced and (draws or self._narrows(self._next_config(space, generator))):
-            space, is_traced = self._traced_space(inputs, kwargs), True
+        space, known = self._space, self._known_modes
+        if self.training not in known and (
+            draws or self._narrows(self._next_config(space, generator))
+        ):
+            space, known = self._traced_space(inputs, kwargs), self._modes_traced_now()
         config = space.complete(self._next_config(space, generator))
         answer = self._teacher(inputs, kwargs) if self._teacher else None
         at_depth = {**kwargs, DEPTH: config[DEPTH]} if DEPTH in config else kwargs
         with running(sizes=space.sizes(config)):
             mapped, output = outputs_of(self.model, tuple(self._mapping_ops), inputs, at_depth)
 
-        self._space, self._is_traced = space, is_traced
+        self._space, self._known_modes = space, known
         self._generator, self._ran, self._example = generator, config, (inputs, dict(kwargs))
         self._mapped = None if answer is None else (mapped, answer.mapped)
         if self.training:
@@ -373,7 +378,7 @@ class OFA(nn.Layer):
                 "export must run the network once; give input_shapes and input_dtypes, "
                 "e.g. [[1, 3, 32, 32]] and ['float32']"
             )
-        if narrows and not self._is_traced:
+        if narrows and not self._known_modes:
             space = self._traced_space(inputs, call)
         config = space.complete(asked.config)
         at_depth = {DEPTH: config[DEPTH]} if DEPTH in config else {}
@@ -454,7 +459,7 @@ class OFA(nn.Layer):
 
     def _narrows(self, config: Mapping[str, Any]) -> bool:
         """Tell whether any layer is narrower at a configuration, so that what it meets must be."""
-        return self._space.narrows(self._space.complete(config))
+        return self._untraced.narrows(self._untraced.complete(config))
 
     def _learn_joined(self, who: str) -> None:
         """Find which layers are joined, if any may get narrower, with what ran last.
@@ -462,14 +467,20 @@ class OFA(nn.Layer):
         Raises:
             InputError: if nothing ran yet, or the network cannot be traced with it.
         """
-        if self._is_traced or "width" not in schedule.tasks_of(self._space.free()):
+        has_widths = "width" in schedule.tasks_of(self._untraced.free())
+        if self.training in self._known_modes or not has_widths:
             return
         if self._example is None:
             raise InputError(
                 f"{who} must know which layers are joined; run the network once or call "
                 "ofa.trace(x)"
             )
-        self._space, self._is_traced = self._traced_space(*self._example), True
+        self._space = self._traced_space(*self._example)
+        self._known_modes = self._modes_traced_now()
+
+    def _modes_traced_now(self) -> frozenset[bool]:
+        """Evaluation is always traced, training only by a network that is in it."""
+        return BOTH_MODES if self.training else frozenset({False})
 
     def _traced_space(self, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]) -> SearchSpace:
         from ofa_bert.ofa.programs import traced_space
@@ -479,7 +490,9 @@ class OFA(nn.Layer):
             "which layers are joined must be known before an OFA is traced itself; "
             "call ofa.trace(inputs) before that",
         )
-        return traced_space(self._space, bare(self.model), inputs, kwargs)
+        # What evaluation alone has fixed, training may join: it is traced with it, from the start.
+        space = self._space if True in self._known_modes else self._untraced
+        return traced_space(space, bare(self.model), inputs, kwargs)
 
 
 def _check_names(groups: Sequence[Sequence[str]], space: SearchSpace) -> None:

@@ -10,6 +10,7 @@ from ofa_bert.ofa import OFA, Convert, RunConfig, supernet
 from ofa_bert.ofa.budget import count_macs
 from ofa_bert.ofa.calibrate import calibrate
 from tests.ofa.chain import Chain
+from tests.ofa.oracles import original_weights
 from tests.ofa.residual import IMAGES, by_hand, residual
 from tests.ofa.values import draw, randomised
 from tests.tiny import paddle
@@ -111,6 +112,37 @@ def test_no_trace_is_made_within_another():
     assert paddle.in_dynamic_mode()
     ofa.trace(IMAGES)
     assert count_macs(ofa, IMAGES) == 2 * (64 * (3 * 8 + 8 * 3 * 9) + 3 * 2)
+
+
+class TrainedBeside(Chain):
+    """A chain with a shortcut in training only."""
+
+    def forward(self, x):
+        x = self.middle[0](self.first(x))
+        return self.last(x + self.middle[1](x) if self.training else x)
+
+
+def test_an_evaluation_that_comes_first_does_not_hide_what_training_joins():
+    np.random.seed(0)
+    ofa = OFA(Convert(supernet(expand_ratio=[0.5, 1.0])).convert(randomised(TrainedBeside())))
+    x = paddle.to_tensor(draw(3, 4))
+    half = {name: {"expand_ratio": 0.5} for name in ("first", "middle.0")}
+    ofa.eval()
+    ofa.set_net_config(half)
+    assert ofa(x).shape == [3, 2]
+    ofa.train()
+    w = original_weights(ofa.model)
+    h = x.numpy()
+    for name in ("first", "middle.0"):
+        h = h @ w[f"{name}.weight"][: h.shape[1], :3] + w[f"{name}.bias"][:3]
+    h = h + h @ w["middle.1.weight"][:3, :3] + w["middle.1.bias"][:3]
+    expected = h @ w["last.weight"][:3] + w["last.bias"]
+    np.testing.assert_allclose(ofa(x).numpy(), expected, atol=1e-6)
+    ofa.set_net_config(None)
+    for _ in range(8):
+        assert ofa(x).shape == [3, 2]
+        config = ofa.get_current_config
+        assert config["middle.1"] == config["middle.0"]
 
 
 class Reads(Chain):
