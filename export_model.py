@@ -11,7 +11,7 @@ import ofa_bert as ofa
 from ofa_bert.arguments import parse_args
 from ofa_bert.command import run_on_one_device, run_script
 from ofa_bert.config import DataConfig, DeviceConfig, ExportConfig, SourceConfig, width_label
-from ofa_bert.run_folder import data_settings
+from ofa_bert.remembered import data_settings
 
 logger = logging.getLogger("export_model")
 

@@ -29,7 +29,7 @@ ROWS = (
     ("nn", "report", "checkpointing", "command", "run_identity"),
     ("checkpoint",),
     ("data", "run_folder", "safe_graph", "executor", "integrations"),
-    ("distill", "precision", "task", "evaluate", "predictor", "provenance"),
+    ("distill", "precision", "task", "evaluate", "predictor", "provenance", "remembered"),
     ("importance", "training"),
     ("reordering", "extraction"),
     ("supernet", "ofa"),
