@@ -114,6 +114,8 @@ class ModelConfig:
     """Task the classifier was trained on."""
     max_seq_length: int | None = None
     """Length, in tokens, that training truncated texts to."""
+    num_texts: int | None = None
+    """Texts of one row that the classifier was trained on, 1 or 2; None where unknown."""
 
     def __post_init__(self) -> None:
         heads, neurons = self.num_attention_heads, self.intermediate_size

@@ -146,6 +146,9 @@ def _ours(values: Mapping[str, Any]) -> ModelConfig:
     max_seq_length = None
     if values.get("max_seq_length") is not None:
         max_seq_length = _integer(values, "max_seq_length")
+    num_texts = None
+    if values.get("num_texts") is not None:
+        num_texts = _integer(values, "num_texts", most=2)
     return ModelConfig(
         num_attention_heads=_per_layer(values, "num_attention_heads", num_layers),
         intermediate_size=_per_layer(values, "intermediate_size", num_layers),
@@ -154,6 +157,7 @@ def _ours(values: Mapping[str, Any]) -> ModelConfig:
         labels=tuple(labels),
         task_name=task_name,
         max_seq_length=max_seq_length,
+        num_texts=num_texts,
         **_common(values),
     )
 
