@@ -59,7 +59,7 @@ _HOME = {
         "save_supernet",
         "trained_widths",
     ),
-    "ofa_bert.scores": ("Best", "Scores"),
+    "ofa_bert.scores": ("Best", "Scores", "format_metrics"),
     "ofa_bert.results": (
         "format_schedule",
         "format_widths",
@@ -74,7 +74,7 @@ _HOME = {
     "ofa_bert.distill.student": ("SubnetStudent", "named_widths", "width_student"),
     "ofa_bert.distill.recorded": ("make_teacher",),
     "ofa_bert.distill.teacher": ("ModelTeacher", "NoTeacher"),
-    "ofa_bert.training": ("Parts", "train"),
+    "ofa_bert.training": ("Parts", "plan_training", "train"),
     "ofa_bert.evaluate": ("evaluate_model", "evaluate_subnets", "predict_logits"),
     "ofa_bert.extraction": ("extract",),
     "ofa_bert.export.static": ("export_static",),

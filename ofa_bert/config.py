@@ -233,7 +233,9 @@ class TrainConfig:
     adam_epsilon: float = setting(1e-8, help="epsilon of AdamW")
     max_grad_norm: float = setting(1.0, help="clip the summed gradient to this norm; 0: never")
     gradient_accumulation_steps: int = setting(1, help="batches per optimizer step")
-    logging_steps: int = setting(500, help="write a line of metrics every so many steps")
+    logging_steps: int = setting(
+        500, help="write a line of metrics every so many steps, and at the end"
+    )
     save_steps: int = setting(500, help="evaluate and save every so many steps")
     seed: int = setting(42, help="seed of data order, dropout and fresh weights")
     precision: str = setting(

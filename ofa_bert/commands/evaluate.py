@@ -58,8 +58,7 @@ def evaluate(configs: Sequence[Any], ranks: Ranks, of_the_run: bool = False) -> 
     for name, rows in task.dev.items():
         print(f"{name}: {len(rows)} rows of {origin(data, name)}")  # noqa: T201
     for name, metrics in scores.items():
-        shown = ", ".join(f"{metric} {value:.4f}" for metric, value in metrics.items())
-        print(f"{name}: {shown}")  # noqa: T201
+        print(f"{name}: {ofa.format_metrics(metrics)}")  # noqa: T201
 
 
 def origin(data: DataConfig, split: str) -> str:

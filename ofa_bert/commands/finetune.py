@@ -35,6 +35,7 @@ def finetune(configs: Sequence[Any], ranks: Ranks) -> None:
     run_start = time.perf_counter()
     ofa.check_training_precision(training.precision)
     model, tokenizer, task = ofa.load_model_and_task(source, data, seed=training.seed)
+    ofa.plan_training(task.train, training, ranks)
     inputs = ofa.fingerprints(model, tokenizer, task)
     with ofa.open_run_folder(output, configs, ranks, inputs) as folder:
         student = ofa.SubnetStudent(model)
@@ -55,5 +56,5 @@ def finetune(configs: Sequence[Any], ranks: Ranks) -> None:
         if ranks.is_main:
             ofa.save_model(model, folder.path, tokenizer)
             folder.finish(ofa.training_results(best, configs, run_start, command="finetune"))
-            scores = ", ".join(f"{name} {value:.4f}" for name, value in best.scores["full"].items())
+            scores = ofa.format_metrics(best.scores["full"])
             print(f"{task.name}: {scores} (step {best.step}), saved in {folder.path}")  # noqa: T201

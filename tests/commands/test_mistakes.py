@@ -144,6 +144,10 @@ OFA_MISTAKES = {
         lambda work, at: {"max_seq_length": 21},
         r"max_seq_length must be at most 20, the model's positions; got 21",
     ),
+    "a warm-up longer than the run": (
+        lambda work, at: {"max_steps": 4, "warmup_steps": 100},
+        r"warmup_steps must be at most 4, the steps of the run; got 100",
+    ),
     "broken config": (
         lambda work, at: {"config": data_file(at, "batch_sise: 3")},
         r"config .*data\.tsv: unknown key 'batch_sise'; did you mean 'batch_size'\?",
