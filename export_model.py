@@ -25,7 +25,7 @@ def main(argv: Sequence[str]) -> int:
     otherwise.
     """
     name, about = "export_model.py", __doc__ or ""
-    source, _, typed, _ = parse_args(name, about, GROUPS, argv)
+    source, _, typed, _ = parse_args(name, about, GROUPS, argv, remembered=[DataConfig])
     defaults = data_settings(source.model_name_or_path, typed)
     configs = parse_args(name, about, GROUPS, argv, defaults)
     required = typed.data_dir is not None or typed.dev_file is not None

@@ -179,7 +179,10 @@ def read_settings(folder: Path) -> dict[str, Any]:
 def _check_resumable(folder: Path, run: dict[str, Any]) -> None:
     if (folder / RESULTS).exists():
         _remove_checkpoints(folder)  # a kill after the results were written leaves them
-        raise InputError(f"output_dir {folder} holds a finished run; there is nothing to resume")
+        raise InputError(
+            f"output_dir {folder} holds a finished run; there is nothing to resume; to train its "
+            "model on, name it in --model_name_or_path, with another --output_dir"
+        )
     before = run  # what a kill in the first moment leaves: there is nothing to go on from
     if (folder / START).exists():
         before = read_json(folder / START, "start of the run")

@@ -22,9 +22,9 @@ ROWS = (
     ("errors",),
     ("settings_file", "durable", "fingerprint", "run_lock", "stopping"),
     ("places", "runtime"),
-    ("config", "arguments", "scores", "metrics", "metrics_log", "distributed"),
+    ("config", "scores", "metrics", "metrics_log", "distributed"),
     ("__init__",),  # the version, and public names, which it imports when they are asked for
-    ("subnet", "deploy", "optimizer", "training_state", "cli"),
+    ("arguments", "subnet", "deploy", "optimizer", "training_state", "cli"),
     ("crash", "diagnosis"),
     ("nn", "report", "checkpointing", "command", "run_identity"),
     ("checkpoint",),

@@ -173,7 +173,7 @@ def test_results_of_an_older_version_say_what_they_lack(tmp_path):
     (tmp_path / "results.json").write_text('{"settings": {}}')
     with pytest.raises(InputError, match="must say command, started_in, environment, inputs"):
         rerun.main([str(tmp_path / "results.json")])
-    with pytest.raises(InputError, match="must be named first; type ofa_bert rerun RESULTS_JSON"):
+    with pytest.raises(InputError, match="first; type python -m ofa_bert rerun RESULTS_JSON"):
         rerun.main(["--log_level", "info"])
 
 

@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 GROUPS = (SourceConfig, DataConfig, DeviceConfig)
-NAME = "ofa_bert evaluate"
+NAME = "python -m ofa_bert evaluate"
 
 
 def main(argv: Sequence[str]) -> int:
     """Read the command line; data flags default to those of the run that made the model."""
-    source, typed, _ = parse_args(NAME, __doc__ or "", GROUPS, argv)
+    about = __doc__ or ""
+    source, typed, _ = parse_args(NAME, about, GROUPS, argv, remembered=[DataConfig])
     defaults = data_settings(source.model_name_or_path, typed)
-    configs = parse_args(NAME, __doc__ or "", GROUPS, argv, defaults)
+    configs = parse_args(NAME, about, GROUPS, argv, defaults)
     again, of_the_run = ["evaluate", *argv], typed == DataConfig()
     return run_on_devices(
         configs[-1], PACKAGE_SCRIPT, again, lambda ranks: evaluate(configs, ranks, of_the_run)

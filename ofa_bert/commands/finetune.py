@@ -22,7 +22,7 @@ GROUPS = (SourceConfig, DataConfig, OutputConfig, TrainConfig, DeviceConfig)
 
 def main(argv: Sequence[str]) -> int:
     """Read the command line and run on the devices it names."""
-    configs = parse_args("ofa_bert finetune", __doc__ or "", GROUPS, argv)
+    configs = parse_args("python -m ofa_bert finetune", __doc__ or "", GROUPS, argv)
     again = ["finetune", *argv]
     return run_on_devices(
         configs[-1], PACKAGE_SCRIPT, again, lambda ranks: finetune(configs, ranks)

@@ -11,7 +11,7 @@ from typing import IO
 import ofa_bert as ofa
 from ofa_bert.arguments import parse_args
 from ofa_bert.command import set_up_logging
-from ofa_bert.config import require, setting
+from ofa_bert.config import check_path, require, setting
 from ofa_bert.errors import InputError
 
 ROWS_AT_ONCE = 4096
@@ -35,12 +35,14 @@ class PredictConfig:
     )
 
     def __post_init__(self) -> None:
+        check_path("model", self.model)
+        check_path("input", self.input)
         require(self.batch_size >= 1, f"batch_size must be at least 1; got {self.batch_size}")
 
 
 def main(argv: Sequence[str]) -> int:
     """Read the command line and print an answer to each line, in order."""
-    (config,) = parse_args("ofa_bert predict", __doc__ or "", [PredictConfig], argv)
+    (config,) = parse_args("python -m ofa_bert predict", __doc__ or "", [PredictConfig], argv)
     set_up_logging(config.log_level)
     predictor = ofa.Predictor(config.model, precision=config.precision)
     with open_input(config.input) as file:

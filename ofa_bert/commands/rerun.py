@@ -12,7 +12,7 @@ from typing import Any
 from ofa_bert.arguments import build, checked, flags_of, parse_args, to_argv
 from ofa_bert.checkpoint.files import read_json
 from ofa_bert.command import set_up_logging
-from ofa_bert.config import OutputConfig, setting
+from ofa_bert.config import OutputConfig, check_path, setting
 from ofa_bert.errors import CheckError, InputError
 from ofa_bert.provenance import differences, input_hashes
 from ofa_bert.remembered import found_again
@@ -22,7 +22,7 @@ from ofa_bert.safe_text import short
 
 logger = logging.getLogger(__name__)
 
-NAME = "ofa_bert rerun RESULTS_JSON"
+NAME = "python -m ofa_bert rerun RESULTS_JSON"
 COMMANDS = {"finetune": "ofa_bert.commands.finetune", "run_glue_ofa": "run_glue_ofa"}
 """Module of each command that writes results.json."""
 
@@ -37,6 +37,10 @@ class RerunConfig:
     log_level: str = setting(
         "info", help="how much to say; debug adds tracebacks", choices=("debug", "info", "warning")
     )
+
+    def __post_init__(self) -> None:
+        if self.output_dir is not None:
+            check_path("output_dir", self.output_dir)
 
 
 @dataclass(frozen=True)

@@ -252,6 +252,20 @@ OTHER_MISTAKES = {
         ],
         r"input .*gone cannot be read: No such file or directory",
     ),
+    "a name too long for the system": (
+        lambda work, at: finetune_argv(
+            work, at / "out", task_name="SST-2", data_dir="o" * 300, train_file=None, dev_file=None
+        ),
+        r"^error: o{300}: File name too long$",
+    ),
+    "an output of such a name": (
+        lambda work, at: finetune_argv(work, "o" * 300),
+        r"^error: o{300}: File name too long$",
+    ),
+    "a graph of such a name": (
+        lambda work, at: ["predict", *flags(model="o" * 300)],
+        r"^error: o{300}/deploy\.json: File name too long$",
+    ),
     "nothing to evaluate": (
         lambda work, at: [
             "evaluate",
