@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ofa_bert.checkpoint.files import read_json, reason
-from ofa_bert.config import DataConfig, ExportConfig, ModelConfig, width_label
+from ofa_bert.config import DataConfig, ExportConfig, ModelConfig, is_size, width_label
 from ofa_bert.data.batches import evaluation_batches
 from ofa_bert.data.tokenizer import Tokenizer
 from ofa_bert.errors import InputError
@@ -141,6 +142,7 @@ def card_facts(directory: str | Path, subnet: Subnet) -> CardFacts:
                     metrics={str(name): _number(value) for name, value in row["metrics"].items()},
                     teacher_score=_number_or_none(row["teacher_score"]),
                     latency_ms=_number_or_none(row["latency_ms"]),
+                    measured_at=_length(results.get("settings", {}).get("max_seq_length")),
                 )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(f"{path} is not as run_glue_ofa.py writes it: {reason(error)}") from None
@@ -151,6 +153,12 @@ def _number(value: object) -> float:
     if not isinstance(value, int | float):
         raise TypeError(f"a number must stand where {short(value)} does")
     return float(value)
+
+
+def _length(value: Any) -> int | None:
+    if value is not None and not is_size(value):
+        raise TypeError(f"a number of tokens must stand where {short(value)} does")
+    return value
 
 
 def _number_or_none(value: object) -> float | None:
