@@ -69,7 +69,7 @@ _HOME = {
     ),
     "ofa_bert.report": ("ReportRow", "format_table"),
     "ofa_bert.export.export": ("ExportResult", "export_width"),
-    "ofa_bert.export.source": ("card_facts", "parity_rows", "widths_to_export"),
+    "ofa_bert.export.source": ("card_facts", "export_places", "parity_rows", "widths_to_export"),
     "ofa_bert.distill.objective": ("DistillObjective", "LabelObjective"),
     "ofa_bert.distill.student": ("SubnetStudent", "named_widths", "width_student"),
     "ofa_bert.distill.recorded": ("make_teacher",),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import export_model
 from ofa_bert import cli
 
 ROOT = Path(__file__).parent.parent
@@ -45,9 +46,10 @@ def test_every_command_shows_how_it_is_typed(name, capsys):
     assert "--log_level" in shown
 
 
-def test_help_of_evaluate_names_no_default_of_data_that_does_not_hold(capsys):
+@pytest.mark.parametrize(("main", "argv"), [(cli.main, ["evaluate"]), (export_model.main, [])])
+def test_help_names_no_default_of_data_that_does_not_hold(main, argv, capsys):
     with pytest.raises(SystemExit):
-        cli.main(["evaluate", "--help"])
+        main([*argv, "--help"])
     shown = " ".join(capsys.readouterr().out.split())
     assert "longer texts are cut (default: the run's)" in shown
     assert "custom" not in shown

@@ -24,7 +24,7 @@ ROWS = (
     ("places", "runtime"),
     ("config", "scores", "metrics", "metrics_log", "distributed"),
     ("__init__",),  # the version, and public names, which it imports when they are asked for
-    ("arguments", "subnet", "deploy", "optimizer", "training_state", "cli"),
+    ("arguments", "subnet", "deploy", "width_folders", "optimizer", "training_state", "cli"),
     ("crash", "diagnosis"),
     ("nn", "report", "checkpointing", "command", "run_identity"),
     ("checkpoint",),

@@ -10,8 +10,10 @@ from typing import Any
 
 from ofa_bert.checkpoint.files import read_json, short
 from ofa_bert.config import MAX_SIZE, MODEL_TYPES, ModelConfig, is_size, require
+from ofa_bert.deploy import DEPLOY_FILE
 from ofa_bert.errors import InputError, nearest
 from ofa_bert.safe_text import is_label
+from ofa_bert.width_folders import hint_of_widths
 
 CONFIG_FILE = "config.json"
 OLD_CONFIG_FILE = "model_config.json"
@@ -45,8 +47,12 @@ def read_model_config(directory: Path) -> ModelConfig:
         path = directory / name
         if path.is_file():
             return parse_model_config(read_json(path, "model config"), str(path))
+    hint = hint_of_widths(directory)
+    if (directory / DEPLOY_FILE).is_file():
+        hint = f"it holds a static graph: type python -m ofa_bert predict --model {directory}"
     raise InputError(
         f"model directory {directory} must hold {CONFIG_FILE} or {OLD_CONFIG_FILE}; it has neither"
+        + (f"; {hint}" if hint else "")
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from ofa_bert.data.tokenizer import Tokenizer
 from ofa_bert.errors import InputError
 from ofa_bert.export.model_card import CardFacts
 from ofa_bert.export.parity import TokenIds
+from ofa_bert.export.staging import STATIC, SUB_MODEL, check_parent
 from ofa_bert.run_folder import RESULTS
 from ofa_bert.safe_text import short
 from ofa_bert.subnet import Subnet, resolve_widths
 from ofa_bert.supernet import Supernet
+from ofa_bert.width_folders import width_folder
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +47,27 @@ def widths_to_export(supernet: Supernet, config: ExportConfig) -> list[float]:
                 trained,
             )
     return list(wanted)
+
+
+def export_places(
+    config: ExportConfig, width_mults: Sequence[float]
+) -> dict[float, tuple[Path, Path | None]]:
+    """Give the directories of each width's sub-model and static graph; None where none is wanted.
+
+    Several widths go to directories of their own.
+
+    Raises:
+        InputError: if several are to go where a model lies.
+    """
+    sub_model = Path(config.sub_model_output_dir)
+    static = None if config.static_sub_model is None else Path(config.static_sub_model)
+    if len(width_mults) == 1:
+        return {width_mults[0]: (sub_model, static)}
+    check_parent(sub_model, SUB_MODEL)
+    if static is not None:
+        check_parent(static, STATIC)
+    folders = {width_mult: width_folder(width_mult) for width_mult in width_mults}
+    return {w: (sub_model / f, static and static / f) for w, f in folders.items()}
 
 
 def parity_rows(

@@ -218,6 +218,27 @@ EXPORT_MISTAKES = {
         lambda work, at: {"sub_model_output_dir": work / "teacher"},
         r"sub-model directory must be new, empty or an earlier export; got .*teacher",
     ),
+    "one width where several lie": (
+        lambda work, at: {"sub_model_output_dir": work / "dynamic"},
+        r"got .*dynamic, which holds width_mult_0\.5, width_mult_1\.0; that is an export of "
+        r"several widths: name another directory, or export several widths again",
+    ),
+    "several widths where a model lies": (
+        lambda work, at: {"sub_model_output_dir": work / "supernet", "all_widths": True},
+        r"sub-model directory for several widths must not hold a model itself; got .*supernet, "
+        r"which holds config\.json; name another directory",
+    ),
+    "several graphs where one lies": (
+        lambda work, at: {
+            "static_sub_model": work / "static" / "width_mult_0.5",
+            "width_mult": ("1.0", "0.5"),
+        },
+        r"static graph directory for several widths must not hold .*, which holds deploy\.json",
+    ),
+    "all widths and one more": (
+        lambda work, at: {"all_widths": True, "width_mult": "0.3"},
+        r"all_widths and width_mult must not both be given; got width_mult 0\.3 too",
+    ),
     "too long": (
         lambda work, at: {"max_seq_length": 21},
         r"max_seq_length must be 3 to 20, the model's positions; got 21; type --max_seq_length 20",
@@ -230,7 +251,7 @@ EXPORT_MISTAKES = {
 
 
 @pytest.mark.parametrize("case", EXPORT_MISTAKES)
-def test_a_mistake_of_an_export(work, supernet, tmp_path, case):
+def test_a_mistake_of_an_export(work, supernet, exported, tmp_path, case):
     changes, message = EXPORT_MISTAKES[case]
     argv = export_argv(supernet[0], tmp_path / "out", **changes(work, tmp_path))
     check_mistake(export_model.main, argv, message, work, tmp_path)
@@ -244,6 +265,22 @@ OTHER_MISTAKES = {
     "no graph": (
         lambda work, at: ["predict", *flags(model=work / "teacher", input=work / "dev.tsv")],
         r"static model directory must hold deploy\.json; got .*teacher, which does not; write",
+    ),
+    "several graphs": (
+        lambda work, at: ["predict", *flags(model=work / "static")],
+        r"must hold deploy\.json; got .*static, which does not; it holds several widths: name one "
+        r"of them, .*/static/width_mult_0\.5, .*/static/width_mult_1\.0$",
+    ),
+    "several models to evaluate": (
+        lambda work, at: ["evaluate", *flags(model_name_or_path=work / "dynamic", n_gpu=0)],
+        r"it has neither; it holds several widths: name one of them, .*/dynamic/width_mult_0\.5",
+    ),
+    "a graph to evaluate": (
+        lambda work, at: [
+            "evaluate",
+            *flags(model_name_or_path=work / "static" / "width_mult_0.5", n_gpu=0),
+        ],
+        r"it has neither; it holds a static graph: type python -m ofa_bert predict --model .*_0\.5",
     ),
     "no input": (
         lambda work, at: [
