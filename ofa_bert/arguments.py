@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from ofa_bert.config import COMMANDS_OF
 from ofa_bert.errors import InputError, closest, nearest
-from ofa_bert.safe_text import is_label, short
+from ofa_bert.safe_text import is_label, one_line, short
 from ofa_bert.settings_file import read_settings_file
 
 Groups = Sequence[type]
@@ -178,8 +178,9 @@ def _from_yaml(flag: Flag, value: Any) -> Any:
     items = value if flag.many and isinstance(value, list) else [value]
     if flag.many is not isinstance(value, list) or not all(_fits(flag, item) for item in items):
         form = f"a list of {flag.kind.__name__}" if flag.many else f"one {flag.kind.__name__}"
-        hint = "" if isinstance(value, list) or not flag.many else f"; type {_as_list(value)}"
-        hint = f"; type {flag.const}, or leave it out" if flag.const is not None else hint
+        hint = f"; type {flag.const}, or leave it out" if flag.const is not None else ""
+        if flag.many and isinstance(value, str | int | float):
+            hint = f"; type {_as_list(value)}"
         raise InputError(f"{flag.name} must be {form}; got {short(value)}{hint}")
     converted = tuple(flag.parse(item) for item in items)
     if flag.choices and converted[0] not in flag.choices:
@@ -189,9 +190,10 @@ def _from_yaml(flag: Flag, value: Any) -> Any:
     return converted if flag.many else converted[0]
 
 
-def _as_list(value: Any) -> str:
+def _as_list(value: str | float) -> str:
     """Write what was meant as a list as YAML has it."""
-    return f"[{', '.join(str(value).replace(',', ' ').split()[:9])}]"
+    words = str(value).replace(",", " ").split()
+    return f"[{one_line(', '.join(words), 80)}]"
 
 
 def _fits(flag: Flag, item: Any) -> bool:
