@@ -48,7 +48,7 @@ _HOME = {
         "warn_of_poor_teacher",
     ),
     "ofa_bert.precision": ("check_training_precision",),
-    "ofa_bert.run_folder": ("RunFolder", "open_run_folder"),
+    "ofa_bert.run_folder": ("RunFolder", "check_output", "open_run_folder"),
     "ofa_bert.importance": ("Importance", "score_importance"),
     "ofa_bert.reordering": ("Permutation", "importance_order", "reorder"),
     "ofa_bert.supernet": (

@@ -81,6 +81,23 @@ class RunFolder:
         self.checkpoints.clear()
 
 
+def check_output(output: OutputConfig, ranks: Ranks) -> None:
+    """Refuse a finished run before model and rows are read, which may take minutes.
+
+    ``open_run_folder`` looks again, and at everything else, when it holds the directory.
+
+    Raises:
+        InputError: if one stands there that is not to be replaced.
+    """
+    folder = Path(output.output_dir)
+    if not ranks.is_main or output.overwrite_output_dir:
+        return
+    # Where a kill left its checkpoints, they must be removed, and only one run at a time may.
+    whole = all((folder / name).exists() for name in (RESULTS, SETTINGS))
+    if whole and not (folder / CHECKPOINTS).exists():
+        raise InputError(_finished(folder, output))
+
+
 @contextmanager
 def open_run_folder(
     output: OutputConfig,
@@ -143,15 +160,13 @@ def _written(folder: Path) -> Iterator[None]:
 
 def _prepare(folder: Path, output: OutputConfig, run: dict[str, Any]) -> None:
     if output.resume:
-        _check_resumable(folder, run)
+        _check_resumable(folder, output, run)
         return
     found = [name for name in MADE_BY_A_RUN if (folder / name).exists()]
     if SETTINGS in found and output.overwrite_output_dir:
         _remove_run(folder)
     elif SETTINGS in found and RESULTS in found:
-        raise InputError(
-            f"output_dir {folder} holds a finished run; pass --overwrite_output_dir to replace it"
-        )
+        raise InputError(_finished(folder, output))
     elif SETTINGS in found:
         raise InputError(
             f"output_dir {folder} holds an unfinished run; pass --resume to continue it or "
@@ -176,13 +191,21 @@ def read_settings(folder: Path) -> dict[str, Any]:
     return read_settings_file(path, "settings")
 
 
-def _check_resumable(folder: Path, run: dict[str, Any]) -> None:
+def _finished(folder: Path, output: OutputConfig) -> str:
+    if not output.resume:
+        return (
+            f"output_dir {folder} holds a finished run; pass --overwrite_output_dir to replace it"
+        )
+    return (
+        f"output_dir {folder} holds a finished run; there is nothing to resume; to train its model "
+        "on, name it in --model_name_or_path, with another --output_dir"
+    )
+
+
+def _check_resumable(folder: Path, output: OutputConfig, run: dict[str, Any]) -> None:
     if (folder / RESULTS).exists():
         _remove_checkpoints(folder)  # a kill after the results were written leaves them
-        raise InputError(
-            f"output_dir {folder} holds a finished run; there is nothing to resume; to train its "
-            "model on, name it in --model_name_or_path, with another --output_dir"
-        )
+        raise InputError(_finished(folder, output))
     before = run  # what a kill in the first moment leaves: there is nothing to go on from
     if (folder / START).exists():
         before = read_json(folder / START, "start of the run")

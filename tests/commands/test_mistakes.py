@@ -132,6 +132,19 @@ OFA_MISTAKES = {
         lambda work, at: {"output_dir": work / "supernet"},
         r"output_dir .*supernet holds a finished run; pass --overwrite_output_dir",
     ),
+    "finished run, and a model that is not there": (  # which would be read later
+        lambda work, at: {"output_dir": work / "supernet", "model_name_or_path": at / "gone"},
+        r"output_dir .*supernet holds a finished run; pass --overwrite_output_dir",
+    ),
+    "finished run to resume": (
+        lambda work, at: {
+            "output_dir": work / "supernet",
+            "resume": True,
+            "model_name_or_path": at / "gone",
+        },
+        r"supernet holds a finished run; there is nothing to resume; to train its model on, name "
+        r"it in --model_name_or_path, with another --output_dir",
+    ),
     "nothing to resume": (
         lambda work, at: {"resume": True},
         r"output_dir .*out holds no run to resume; leave out --resume",
@@ -297,7 +310,7 @@ OTHER_MISTAKES = {
     ),
     "an output of such a name": (
         lambda work, at: finetune_argv(work, "o" * 300),
-        r"^error: o{300}: File name too long$",
+        r"^error: o{300}/results\.json: File name too long$",
     ),
     "a graph of such a name": (
         lambda work, at: ["predict", *flags(model="o" * 300)],
