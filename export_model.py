@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import ofa_bert as ofa
 from ofa_bert.arguments import parse_args
 from ofa_bert.command import run_on_one_device, run_script
 from ofa_bert.config import DataConfig, DeviceConfig, ExportConfig, SourceConfig, width_label
-from ofa_bert.run_folder import data_settings
+from ofa_bert.remembered import data_settings
 
 logger = logging.getLogger("export_model")
 
@@ -25,7 +24,7 @@ def main(argv: Sequence[str]) -> int:
     otherwise.
     """
     name, about = "export_model.py", __doc__ or ""
-    source, _, typed, _ = parse_args(name, about, GROUPS, argv)
+    source, _, typed, _ = parse_args(name, about, GROUPS, argv, remembered=[DataConfig])
     defaults = data_settings(source.model_name_or_path, typed)
     configs = parse_args(name, about, GROUPS, argv, defaults)
     required = typed.data_dir is not None or typed.dev_file is not None
@@ -37,20 +36,18 @@ def export(configs: Sequence[Any], rows_required: bool) -> None:
     source, wanted, data, _ = configs
     supernet = ofa.load_supernet(source.model_name_or_path)
     tokenizer = ofa.load_tokenizer(source.model_name_or_path)
-    width_mults = ofa.widths_to_export(supernet, wanted)
+    places = ofa.export_places(wanted, ofa.widths_to_export(supernet, wanted))
     config = supernet.model.config
     rows, rows_are = ofa.parity_rows(data, config, tokenizer, required=rows_required)
-    for width_mult in width_mults:
-        folder = f"width_mult_{width_label(width_mult)}" if len(width_mults) > 1 else ""
+    for width_mult, (sub_model_dir, static_dir) in places.items():
         subnet = supernet.subnet(width_mult)
-        static = wanted.static_sub_model and Path(wanted.static_sub_model, folder)
         result = ofa.export_width(
             supernet.model,
             width_mult,
             subnet,
             tokenizer,
-            sub_model_dir=Path(wanted.sub_model_output_dir, folder),
-            static_dir=static,
+            sub_model_dir=sub_model_dir,
+            static_dir=static_dir,
             max_seq_length=data.max_seq_length,
             parity_inputs=rows,
             rows_are=rows_are,

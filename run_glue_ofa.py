@@ -52,10 +52,12 @@ def compress(configs: Sequence[Any], ranks: Ranks) -> None:
     run_start = time.perf_counter()
 
     # The fine-tuned model and its task.
+    ofa.check_output(output, ranks)
     model, tokenizer, task = ofa.load_model_and_task(source, data, seed=training.seed)
     # Fail before the work, not after.
     ofa.check_training_precision(training.precision)
     ofa.resolve_widths(model.config, widths.width_mult_list)
+    ofa.plan_training(task.train, training, ranks)
     inputs = ofa.fingerprints(model, tokenizer, task)
     with ofa.open_run_folder(output, configs, ranks, inputs) as folder:
         # Sort heads and neurons by importance: then any prefix of them is a good smaller network.
@@ -71,7 +73,7 @@ def compress(configs: Sequence[Any], ranks: Ranks) -> None:
         teacher = ofa.make_teacher(model, task.train, objective.teacher_cache)
         distillation = ofa.DistillObjective(objective, regression=task.regression)
         teacher_scores = ofa.evaluate_model(model, task.dev, task.metrics, ranks=ranks)
-        logger.info("teacher: %s", teacher_scores)
+        logger.info("teacher: %s", ofa.format_metrics(teacher_scores))
         ofa.warn_of_poor_teacher(task, teacher_scores)
 
         def evaluate() -> ofa.Scores:

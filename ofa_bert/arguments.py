@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from ofa_bert.config import COMMANDS_OF
 from ofa_bert.errors import InputError, closest, nearest
-from ofa_bert.safe_text import is_label, short
+from ofa_bert.safe_text import is_label, one_line, short
 from ofa_bert.settings_file import read_settings_file
 
 Groups = Sequence[type]
@@ -63,17 +64,19 @@ def parse_args(
     groups: Groups,
     argv: Sequence[str] | None = None,
     defaults: Mapping[str, Any] | None = None,
+    remembered: Groups = (),
 ) -> list[Any]:
     """Read a command line into one object of each dataclass in ``groups``, in that order.
 
-    ``--config FILE.yaml`` gives values that flags override; ``defaults`` stand below both.
+    ``--config FILE.yaml`` gives values that flags override; ``defaults`` stand below both. Of the
+    groups in ``remembered`` they are those of a run, which the help says.
 
     Raises:
         InputError: for an unknown flag or key (naming the nearest), a value of the wrong form, a
             missing required one, or a value that breaks a rule of its dataclass.
     """
     known = {name: flag for group in groups for name, flag in flags_of(group).items()}
-    parsed, unknown = _build_parser(prog, description, groups).parse_known_args(argv)
+    parsed, unknown = _build_parser(prog, description, groups, remembered).parse_known_args(argv)
     if unknown:
         name = unknown[0].split("=")[0]
         match = closest(name.lstrip("-"), known) if name.startswith("-") else None
@@ -81,7 +84,7 @@ def parse_args(
         raise InputError(f"unknown argument {name!r}; {hint}")
     given = vars(parsed)
     path = given.pop("config", None)
-    values = {**(defaults or {}), **(read_yaml(path, known) if path else {}), **given}
+    values = {**(defaults or {}), **({} if path is None else read_yaml(path, known)), **given}
     missing = [f"--{name}" for name in _missing(known, values)]
     if missing:
         raise InputError(f"missing {', '.join(missing)}; type {prog} --help for what they mean")
@@ -153,12 +156,19 @@ def checked(content: Mapping[Any, Any], known: Mapping[str, Flag], where: str) -
     values = {}
     for key, value in content.items():
         if key not in known:
-            raise InputError(f"{where}: unknown key {short(key)}; {nearest(str(key), known)}")
+            hint = _commands_with(key) or nearest(str(key), known)
+            raise InputError(f"{where}: unknown key {short(key)}; {hint}")
         try:
             values[key] = _from_yaml(known[key], value)
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
     return values
+
+
+def _commands_with(key: Any) -> str:
+    """Say which commands have a setting of this name; nothing where none has."""
+    commands = next((names for group, names in COMMANDS_OF.items() if key in flags_of(group)), "")
+    return f"it is a setting of {commands}, not of this command; leave it out" if commands else ""
 
 
 def _from_yaml(flag: Flag, value: Any) -> Any:
@@ -168,13 +178,22 @@ def _from_yaml(flag: Flag, value: Any) -> Any:
     items = value if flag.many and isinstance(value, list) else [value]
     if flag.many is not isinstance(value, list) or not all(_fits(flag, item) for item in items):
         form = f"a list of {flag.kind.__name__}" if flag.many else f"one {flag.kind.__name__}"
-        raise InputError(f"{flag.name} must be {form}; got {short(value)}")
+        hint = f"; type {flag.const}, or leave it out" if flag.const is not None else ""
+        if flag.many and isinstance(value, str | int | float):
+            hint = f"; type {_as_list(value)}"
+        raise InputError(f"{flag.name} must be {form}; got {short(value)}{hint}")
     converted = tuple(flag.parse(item) for item in items)
     if flag.choices and converted[0] not in flag.choices:
         raise InputError(
             f"{flag.name} must be one of {', '.join(flag.choices)}; got {short(value)}"
         )
     return converted if flag.many else converted[0]
+
+
+def _as_list(value: str | float) -> str:
+    """Write what was meant as a list as YAML has it."""
+    words = str(value).replace(",", " ").split()
+    return f"[{one_line(', '.join(words), 80)}]"
 
 
 def _fits(flag: Flag, item: Any) -> bool:
@@ -206,7 +225,7 @@ class _StoreTuple(argparse.Action):
         setattr(namespace, self.dest, tuple(values))
 
 
-def _build_parser(prog: str, description: str, groups: Groups) -> _Parser:
+def _build_parser(prog: str, description: str, groups: Groups, remembered: Groups) -> _Parser:
     parser = _Parser(prog=prog, description=description, allow_abbrev=False)
     parser.add_argument(
         "--config", default=argparse.SUPPRESS, help="YAML file of these settings; flags override it"
@@ -215,9 +234,10 @@ def _build_parser(prog: str, description: str, groups: Groups) -> _Parser:
         title = (group.__doc__ or group.__name__).strip().splitlines()[0].rstrip(".")
         section = parser.add_argument_group(title)
         for flag in flags_of(group).values():
-            section.add_argument(
-                f"--{flag.name}", default=argparse.SUPPRESS, **_argparse_options(flag)
-            )
+            options = _argparse_options(flag)
+            if group in remembered:
+                options["help"] = f"{flag.help} (default: the run's)".replace("%", "%%")
+            section.add_argument(f"--{flag.name}", default=argparse.SUPPRESS, **options)
     return parser
 
 

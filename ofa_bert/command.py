@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -25,6 +26,15 @@ logger = logging.getLogger(__name__)
 
 PACKAGE_SCRIPT = str(Path(__file__).parent / "__main__.py")
 """What runs as ``python -m ofa_bert`` does, for a launcher that takes files."""
+
+REFUSALS = frozenset(
+    {
+        *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP),
+        *(errno.ENOSPC, errno.EDQUOT, errno.EIO),
+    }
+)
+"""Errors of a file that are of its path or its disk. Another one, such as that it is not there,
+may as well be a fault of ours: where a user can be the cause, it is told where it comes up."""
 
 
 def run_script(main: Callable[[Sequence[str]], int | None]) -> NoReturn:
@@ -70,6 +80,14 @@ def _run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -> in
         # The reader of our output left: nothing more to say, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        if error.filename is None or error.errno not in REFUSALS:
+            raise
+        if shows_details(argv):
+            traceback.print_exc()
+        path = os.fsdecode(error.filename)
+        print(f"error: {one_line(path)}: {error.strerror}", file=sys.stderr)  # noqa: T201
+        return 2
 
 
 def run_on_devices(

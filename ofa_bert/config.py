@@ -41,6 +41,18 @@ def require(rule: bool, message: str) -> None:
         raise InputError(message)
 
 
+def check_path(name: str, value: str) -> None:
+    """Raise ``InputError`` for a path that is empty, which would be where we stand, or no UTF-8."""
+    require(str(value) != "", f"{name} must not be empty; is the shell variable set?")
+    try:
+        str(value).encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"{name} must be UTF-8, in which the settings are written; got {short(str(value))}; "
+            "rename it"
+        ) from None
+
+
 def is_size(value: Any, least: int = 1, most: int = MAX_SIZE) -> bool:
     """Say whether a value from a file is a whole number within bounds."""
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
@@ -114,6 +126,8 @@ class ModelConfig:
     """Task the classifier was trained on."""
     max_seq_length: int | None = None
     """Length, in tokens, that training truncated texts to."""
+    num_texts: int | None = None
+    """Texts of one row that the classifier was trained on, 1 or 2; None where unknown."""
 
     def __post_init__(self) -> None:
         heads, neurons = self.num_attention_heads, self.intermediate_size
@@ -171,11 +185,13 @@ class SourceConfig:
     """Which network to start from."""
 
     model_name_or_path: str = setting(
-        help="directory of a fine-tuned BERT (ours, PaddleNLP's or Hugging Face's) or a hub name"
+        help="directory of a BERT (ours, PaddleNLP's or Hugging Face's) or a hub name: for "
+        "finetune any, for run_glue_ofa.py a fine-tuned one, for export_model.py a supernet"
     )
     model_type: str = setting("bert", help=f"kind of network: {', '.join(MODEL_TYPES)}")
 
     def __post_init__(self) -> None:
+        check_path("model_name_or_path", self.model_name_or_path)
         require(
             self.model_type.lower() in MODEL_TYPES,
             f"model_type {self.model_type!r} is unknown; {nearest(self.model_type, MODEL_TYPES)}",
@@ -201,6 +217,9 @@ class DataConfig:
     skip_bad_rows: bool = setting(False, help="count and skip malformed rows instead of stopping")
 
     def __post_init__(self) -> None:
+        for name in ("data_dir", "train_file", "dev_file"):
+            if getattr(self, name) is not None:
+                check_path(name, getattr(self, name))
         require(
             self.max_seq_length >= 3,
             f"max_seq_length must be at least 3 tokens; got {self.max_seq_length}",
@@ -231,7 +250,9 @@ class TrainConfig:
     adam_epsilon: float = setting(1e-8, help="epsilon of AdamW")
     max_grad_norm: float = setting(1.0, help="clip the summed gradient to this norm; 0: never")
     gradient_accumulation_steps: int = setting(1, help="batches per optimizer step")
-    logging_steps: int = setting(500, help="write a line of metrics every so many steps")
+    logging_steps: int = setting(
+        500, help="write a line of metrics every so many steps, and at the end"
+    )
     save_steps: int = setting(500, help="evaluate and save every so many steps")
     seed: int = setting(42, help="seed of data order, dropout and fresh weights")
     precision: str = setting(
@@ -387,6 +408,7 @@ class OutputConfig:
     )
 
     def __post_init__(self) -> None:
+        check_path("output_dir", self.output_dir)
         require(
             self.keep_checkpoints >= 1,
             f"keep_checkpoints must be at least 1; got {self.keep_checkpoints}",
@@ -418,5 +440,26 @@ class ExportConfig:
     all_widths: bool = setting(False, help="export every width the supernet was trained for")
 
     def __post_init__(self) -> None:
+        check_path("sub_model_output_dir", self.sub_model_output_dir)
+        if self.static_sub_model is not None:
+            check_path("static_sub_model", self.static_sub_model)
         for width_mult in self.width_mult:
             check_width(width_mult)
+        require(
+            not self.all_widths or self.width_mult == (1.0,),
+            "all_widths and width_mult must not both be given; "
+            f"got width_mult {', '.join(map(width_label, self.width_mult))} too",
+        )
+
+
+COMMANDS_OF: dict[type, str] = {
+    SupernetConfig: "run_glue_ofa.py",
+    ObjectiveConfig: "run_glue_ofa.py",
+    ExportConfig: "export_model.py",
+    OutputConfig: "finetune and run_glue_ofa.py",
+    TrainConfig: "finetune and run_glue_ofa.py",
+    SourceConfig: "finetune, run_glue_ofa.py, evaluate and export_model.py",
+    DataConfig: "finetune, run_glue_ofa.py, evaluate and export_model.py",
+    DeviceConfig: "finetune, run_glue_ofa.py, evaluate and export_model.py",
+}
+"""Commands with the settings of each group, for a key that stands in the file of another."""

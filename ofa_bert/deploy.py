@@ -42,6 +42,8 @@ class DeployInfo:
     """``token_type_ids`` are below this."""
     pad_token_id: int
     """``input_ids`` at padding; the graph masks these positions."""
+    num_texts: int | None = None
+    """Texts of one row, 1 or 2; None where the model does not say."""
     file_bytes: Mapping[str, int] = field(default_factory=dict)
     """Size of each file of the graph, to tell a truncated one."""
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -61,6 +63,7 @@ class DeployInfo:
             vocab_size=config.vocab_size,
             type_vocab_size=config.type_vocab_size,
             pad_token_id=config.pad_token_id,
+            num_texts=config.num_texts,
             file_bytes=file_bytes,
             versions=versions(),
         )
@@ -81,6 +84,7 @@ class DeployInfo:
         Raises:
             InputError: if a value is missing or has the wrong form.
         """
+        values = {"num_texts": None, **values}  # which earlier exports do not say
         names = [f.name for f in dataclasses.fields(cls)]
         missing = [name for name in names if name not in values]
         if missing:
@@ -98,6 +102,7 @@ def _check(name: str, value: Any) -> None:
         "is_regression": ("true or false", isinstance(value, bool)),
         "task_name": ("a text of one line or null", value is None or _is_labels([value])),
         "pad_token_id": ("a token id", is_size(value, least=0)),
+        "num_texts": ("1, 2 or null", value is None or is_size(value, 1, 2)),
         "file_bytes": (
             "sizes by name",
             isinstance(value, dict) and all(is_size(v, 0, 2**63) for v in value.values()),

@@ -1,4 +1,4 @@
-"""metrics.jsonl: one line of loss, speed and learning rate every so many steps."""
+"""metrics.jsonl: one line of loss, speed and learning rate every so many steps, and at the end."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import paddle
 from paddle import nn
 
-from ofa_bert.config import TrainConfig
+from ofa_bert.config import TrainConfig, require
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,19 @@ class StepPlan:
 
 
 def plan_steps(steps_per_epoch: int, config: TrainConfig) -> StepPlan:
-    """Count the steps of a run; ``max_steps`` wins over ``num_train_epochs``."""
+    """Count the steps of a run; ``max_steps`` wins over ``num_train_epochs``.
+
+    Raises:
+        InputError: if the warm-up is longer than the run.
+    """
     total = config.max_steps
     if total == -1:
         total = max(1, math.ceil(steps_per_epoch * config.num_train_epochs))
+    require(
+        config.warmup_steps <= total,
+        f"warmup_steps must be at most {total}, the steps of the run; got {config.warmup_steps}; "
+        "lower it, or pass --warmup_ratio 0.1",
+    )
     warmup = config.warmup_steps or math.floor(total * config.warmup_ratio)
     return StepPlan(steps_per_epoch, total, warmup)
 

@@ -30,6 +30,7 @@ from ofa_bert.executor import (
     load_graph,
 )
 from ofa_bert.safe_graph import check_graph, check_params
+from ofa_bert.width_folders import hint_of_widths
 
 LENGTH_STEP = 8
 
@@ -222,7 +223,7 @@ def read_deploy_info(directory: Path) -> DeployInfo:
     if not (directory / DEPLOY_FILE).is_file():
         raise InputError(
             f"static model directory must hold {DEPLOY_FILE}; got {directory}, which does not; "
-            f"{EXPORT_HINT}"
+            f"{hint_of_widths(directory) or EXPORT_HINT}"
         )
     try:
         info = DeployInfo.from_dict(read_json(directory / DEPLOY_FILE, "deployment file"))

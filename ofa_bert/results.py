@@ -106,7 +106,8 @@ def training_results(
         "versions": versions(),
         "command": command,
         "settings": settings,
-        "started_in": os.getcwd(),
+        # Bytes that are no UTF-8 cannot be written, and must not cost the results of a run.
+        "started_in": os.getcwdb().decode("utf-8", "backslashreplace"),
         "environment": environment(),
         "inputs": input_hashes(settings),
         "weights_sha256": sha256(weights),

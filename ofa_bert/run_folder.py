@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,10 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ofa_bert.arguments import checked, flags_of
 from ofa_bert.checkpoint.files import read_json, reason, replacing, write_json
-from ofa_bert.checkpoint.model_config import CONFIG_FILE, read_model_config
-from ofa_bert.config import DataConfig, OutputConfig
+from ofa_bert.config import OutputConfig
 from ofa_bert.durable import sync
 from ofa_bert.errors import InputError
 from ofa_bert.metrics_log import MetricsLog
@@ -84,6 +81,23 @@ class RunFolder:
         self.checkpoints.clear()
 
 
+def check_output(output: OutputConfig, ranks: Ranks) -> None:
+    """Refuse a finished run before model and rows are read, which may take minutes.
+
+    ``open_run_folder`` looks again, and at everything else, when it holds the directory.
+
+    Raises:
+        InputError: if one stands there that is not to be replaced.
+    """
+    folder = Path(output.output_dir)
+    if not ranks.is_main or output.overwrite_output_dir:
+        return
+    # Where a kill left its checkpoints, they must be removed, and only one run at a time may.
+    whole = all((folder / name).exists() for name in (RESULTS, SETTINGS))
+    if whole and not (folder / CHECKPOINTS).exists():
+        raise InputError(_finished(folder, output))
+
+
 @contextmanager
 def open_run_folder(
     output: OutputConfig,
@@ -146,15 +160,13 @@ def _written(folder: Path) -> Iterator[None]:
 
 def _prepare(folder: Path, output: OutputConfig, run: dict[str, Any]) -> None:
     if output.resume:
-        _check_resumable(folder, run)
+        _check_resumable(folder, output, run)
         return
     found = [name for name in MADE_BY_A_RUN if (folder / name).exists()]
     if SETTINGS in found and output.overwrite_output_dir:
         _remove_run(folder)
     elif SETTINGS in found and RESULTS in found:
-        raise InputError(
-            f"output_dir {folder} holds a finished run; pass --overwrite_output_dir to replace it"
-        )
+        raise InputError(_finished(folder, output))
     elif SETTINGS in found:
         raise InputError(
             f"output_dir {folder} holds an unfinished run; pass --resume to continue it or "
@@ -179,48 +191,21 @@ def read_settings(folder: Path) -> dict[str, Any]:
     return read_settings_file(path, "settings")
 
 
-def data_settings(directory: str | Path, typed: DataConfig | None = None) -> dict[str, Any]:
-    """Give the data settings of the run that made ``directory``, to stand below the flags.
-
-    Of a sub-model, which no run made, they are the task and the length in its config.json.
-
-    Args:
-        directory: of the model.
-        typed: what the flags say; where they name rows, the run's own are left out.
-
-    Raises:
-        InputError: if the settings or the config cannot be read.
-    """
-    folder = Path(directory)
-    settings = read_settings(folder) or _settings_of_model(folder)
-    names = [field.name for field in dataclasses.fields(DataConfig)]
-    values = {name: settings[name] for name in names if name in settings}
-    values = checked(values, flags_of(DataConfig), f"settings {folder / SETTINGS}")
-    replaced = _replaced(values, typed or DataConfig())
-    return {name: value for name, value in values.items() if name not in replaced}
+def _finished(folder: Path, output: OutputConfig) -> str:
+    if not output.resume:
+        return (
+            f"output_dir {folder} holds a finished run; pass --overwrite_output_dir to replace it"
+        )
+    return (
+        f"output_dir {folder} holds a finished run; there is nothing to resume; to train its model "
+        "on, name it in --model_name_or_path, with another --output_dir"
+    )
 
 
-def _settings_of_model(folder: Path) -> dict[str, Any]:
-    if not (folder / CONFIG_FILE).is_file():
-        return {}
-    config = read_model_config(folder)
-    known = {"task_name": config.task_name, "max_seq_length": config.max_seq_length}
-    return {name: value for name, value in known.items() if value is not None}
-
-
-def _replaced(values: Mapping[str, Any], typed: DataConfig) -> tuple[str, ...]:
-    """Name the settings of a run that do not go with the rows that are typed."""
-    if typed.train_file is not None or typed.dev_file is not None:
-        return ("data_dir",)
-    if typed.data_dir is not None and values.get("data_dir") is None:
-        return ("train_file", "dev_file", "text_columns", "label_column")
-    return ()
-
-
-def _check_resumable(folder: Path, run: dict[str, Any]) -> None:
+def _check_resumable(folder: Path, output: OutputConfig, run: dict[str, Any]) -> None:
     if (folder / RESULTS).exists():
         _remove_checkpoints(folder)  # a kill after the results were written leaves them
-        raise InputError(f"output_dir {folder} holds a finished run; there is nothing to resume")
+        raise InputError(_finished(folder, output))
     before = run  # what a kill in the first moment leaves: there is nothing to go on from
     if (folder / START).exists():
         before = read_json(folder / START, "start of the run")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -35,3 +36,8 @@ class Best:
     def to_dict(self) -> dict[str, Any]:
         """Give plain JSON values."""
         return asdict(self)
+
+
+def format_metrics(metrics: Mapping[str, float]) -> str:
+    """Write metrics on a line, as fractions."""
+    return ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())

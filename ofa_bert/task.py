@@ -45,7 +45,8 @@ def load_model_and_task(
     """Load a network, its tokenizer and the task's rows, with the labels in the network's order.
 
     A network without classifier gets a fresh one for the task's labels, drawn from ``seed``.
-    The network's config is given labels, task, length and the tokenizer's padding id.
+    The network's config is given labels, task, length, the number of texts and the tokenizer's
+    padding id.
 
     Raises:
         InputError: if anything is missing or malformed, the labels differ, or texts may be
@@ -73,10 +74,17 @@ def load_model_and_task(
         labels=labels,
         task_name=texts.name,
         max_seq_length=data.max_seq_length,
+        num_texts=_num_texts(texts),
         # Many a config.json leaves it at 0. No weight depends on it, and a graph masks by it.
         pad_token_id=tokenizer.pad_token_id,
     )
     return model, tokenizer, encode_task(texts, labels, tokenizer, data.max_seq_length)
+
+
+def _num_texts(texts: TaskData) -> int:
+    """Count the texts of a row, which is the same in all of them."""
+    first = next(iter(texts.dev.values()))[0]
+    return 1 if first.text_pair is None else 2
 
 
 def encode_task(

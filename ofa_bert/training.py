@@ -37,7 +37,7 @@ from ofa_bert.metrics_log import MetricsLog
 from ofa_bert.nn.dropout import reseed
 from ofa_bert.optimizer import StepPlan, learning_rate, make_optimizer, plan_steps
 from ofa_bert.precision import check_training_precision, forward_in, in_float32
-from ofa_bert.scores import Best, Scores
+from ofa_bert.scores import Best, Scores, format_metrics
 from ofa_bert.stopping import Stopped, deferred
 from ofa_bert.training_state import Trained
 
@@ -83,7 +83,7 @@ def train(
         evaluate: gives the metrics of each sub-network; called every ``save_steps`` and at the
             end.
         checkpoints: where to save and to resume from; None keeps the best weights in memory.
-        metrics_log: gets a line every ``logging_steps``.
+        metrics_log: gets a line every ``logging_steps`` and at the end.
         ranks: this process among those that train together.
 
     Returns:
@@ -99,7 +99,7 @@ def train(
     metrics_log = metrics_log if metrics_log and ranks.is_main else MetricsLog(None)
     optimizer = make_optimizer(model, parts.objective_parameters(), config)
     trained = Trained(model, parts.objective, optimizer, metrics_log)
-    plan = plan_steps(steps_per_epoch(len(dataset), **_split(config, ranks)), config)
+    plan = plan_training(dataset, config, ranks)
     start = largest(checkpoints.newest() if ranks.is_main else 0, ranks)
     best = checkpoints.restore(start, trained)
     logger.info(
@@ -118,10 +118,11 @@ def train(
             tokens = micro_batches[0].step_tokens if micro_batches else 0
             metrics_log.add(terms, tokens, time.perf_counter() - step_start)
             bar.update()
-            if step % config.logging_steps == 0 and ranks.is_main:
+            is_last = step == plan.total_steps
+            if ranks.is_main and (step % config.logging_steps == 0 or is_last):
                 line = metrics_log.write(step, step / plan.steps_per_epoch, optimizer.get_lr())
                 bar.set_postfix(loss=f"{line['loss']:.4g}", tokens_per_s=line["tokens_per_second"])
-            evaluated = step % config.save_steps == 0 or step == plan.total_steps
+            evaluated = step % config.save_steps == 0 or is_last
             if evaluated:
                 scores = evaluate()
                 best = best.update(step, scores)
@@ -135,6 +136,15 @@ def train(
     if ranks.is_main:
         checkpoints.load_best(best, model)
     return best
+
+
+def plan_training(dataset: EncodedDataset, config: TrainConfig, ranks: Ranks = ALONE) -> StepPlan:
+    """Count the steps of a run over ``dataset``.
+
+    Raises:
+        InputError: if the warm-up is longer than the run.
+    """
+    return plan_steps(steps_per_epoch(len(dataset), **_split(config, ranks)), config)
 
 
 def train_step(
@@ -226,5 +236,4 @@ def _check_finite(
 
 def _log_scores(step: int, scores: Scores) -> None:
     for name, metrics in scores.items():
-        shown = ", ".join(f"{metric} {value:.4f}" for metric, value in metrics.items())
-        logger.info("step %d, %s: %s", step, name, shown)
+        logger.info("step %d, %s: %s", step, name, format_metrics(metrics))

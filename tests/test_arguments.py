@@ -2,8 +2,11 @@ import dataclasses
 
 import pytest
 
-from ofa_bert.arguments import build, parse_args, resolved
-from ofa_bert.config import OutputConfig, SupernetConfig, TrainConfig
+import export_model
+import run_glue_ofa
+from ofa_bert.arguments import build, flags_of, parse_args, resolved
+from ofa_bert.commands import evaluate, finetune
+from ofa_bert.config import COMMANDS_OF, OutputConfig, SupernetConfig, TrainConfig
 from ofa_bert.errors import InputError
 
 GROUPS = (TrainConfig, SupernetConfig, OutputConfig)
@@ -39,6 +42,7 @@ def test_yaml_gives_values_that_flags_override(tmp_path):
         (["--importance_split", "tset"], "importance_split: invalid choice"),
         (["--batch_size", "0"], "batch_size must be at least 1; got 0"),
         (["--config", "missing.yaml"], "config missing.yaml cannot be read"),
+        (["--config", ""], r"config \. must be a file"),
     ],
 )
 def test_mistakes_on_the_command_line(argv, message):
@@ -58,7 +62,12 @@ def test_a_missing_required_flag_is_named():
         ("batch_size: three", "batch_size must be one int; got 'three'"),
         ("batch_size: 2.5", "batch_size must be one int; got 2.5"),
         ("batch_size: true", "batch_size must be one int; got True"),
-        ("width_mult_list: 0.5", "width_mult_list must be a list of float; got 0.5"),
+        ("width_mult_list: 0.5", r"width_mult_list must be a list of float; got 0.5; type \[0.5\]"),
+        ("width_mult_list: 1.0 0.5", r"got '1.0 0.5'; type \[1.0, 0.5\]$"),
+        ("width_mult_list: 1.0, 1/2", r"got '1.0, 1/2'; type \[1.0, 1/2\]$"),
+        ("resume: true", "resume must be one str; got True; type auto, or leave it out$"),
+        ("lambda_rep: 1", "unknown key 'lambda_rep'; it is a setting of run_glue_ofa.py, not of "),
+        ("all_widths: true", "unknown key 'all_widths'; it is a setting of export_model.py, not"),
         ("overwrite_output_dir: 1", "overwrite_output_dir must be one bool; got 1"),
         ("importance_split: tset", "importance_split must be one of train, dev"),
         ("- a", "must hold lines of 'name: value'"),
@@ -89,6 +98,22 @@ def test_help_tells_every_default_but_nothing_empty_and_no(capsys):
     assert "not of biases and norms (default: 0.0)" in shown
     assert "run that stands there --resume" in shown
     assert "newest checkpoint (auto) --keep" in shown
+
+
+def test_help_says_which_defaults_a_run_gives(capsys):
+    with pytest.raises(SystemExit):
+        parse_args("prog", "", GROUPS, ["--help"], remembered=[TrainConfig])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "peak learning rate of AdamW (default: the run's)" in shown
+    assert "besides the best (default: 2)" in shown
+
+
+def test_every_group_of_a_command_says_whose_it_is():
+    settings = {name for group in COMMANDS_OF for name in flags_of(group)}
+    for module in (run_glue_ofa, export_model, evaluate, finetune):
+        assert settings.issuperset(name for group in module.GROUPS for name in flags_of(group))
+        name = module.__name__.rpartition(".")[2]
+        assert all(name in COMMANDS_OF[group] for group in module.GROUPS)
 
 
 def test_resolved_settings_build_the_same_configs():

@@ -1,8 +1,12 @@
 import pytest
 
+from ofa_bert.commands.demo import DemoConfig
+from ofa_bert.commands.predict import PredictConfig
+from ofa_bert.commands.rerun import RerunConfig
 from ofa_bert.config import (
     DataConfig,
     DeviceConfig,
+    ExportConfig,
     ModelConfig,
     ObjectiveConfig,
     OutputConfig,
@@ -71,6 +75,22 @@ def test_equal_sizes_are_written_once_and_others_by_layer():
         (lambda: OutputConfig("x", resume="yes"), "resume takes no value or 'auto'"),
         (lambda: OutputConfig("x", keep_checkpoints=0), "keep_checkpoints must be at least 1; got"),
         (lambda: OutputConfig("x", True, "auto"), "resume and overwrite_output_dir must not"),
+        (lambda: SourceConfig(""), "model_name_or_path must not be empty; is the shell variable"),
+        (lambda: DataConfig(data_dir=""), "data_dir must not be empty; is the shell variable set?"),
+        (lambda: DataConfig(train_file=""), "train_file must not be empty"),
+        (lambda: DataConfig(dev_file="caf\udce9"), r"dev_file must be UTF-8, .*; got 'caf\\udce9'"),
+        (lambda: OutputConfig(""), "output_dir must not be empty; is the shell variable set?"),
+        (lambda: OutputConfig("\udce9/o"), "output_dir must be UTF-8, in which the settings are"),
+        (lambda: ExportConfig(""), "sub_model_output_dir must not be empty"),
+        (lambda: ExportConfig("x", ""), "static_sub_model must not be empty"),
+        (lambda: PredictConfig(""), "model must not be empty; is the shell variable set?"),
+        (lambda: PredictConfig("x", ""), "input must not be empty"),
+        (lambda: DemoConfig(""), "output_dir must not be empty"),
+        (lambda: RerunConfig(""), "output_dir must not be empty"),
+        (
+            lambda: ExportConfig("x", width_mult=(0.3,), all_widths=True),
+            "all_widths and width_mult must not both be given; got width_mult 0.3 too",
+        ),
     ],
 )
 def test_broken_rules_are_named(build, message):

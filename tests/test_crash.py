@@ -85,6 +85,42 @@ def test_run_command_lets_the_exception_through():
         run_command(main, [])
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(13, "Permission denied", "/private/x"), "/private/x: Permission denied"),
+        (OSError(36, "File name too long", b"caf\xe9"), "caf\\udce9: File name too long"),
+        (
+            OSError(28, "No space left on device", "/x\x1b[2J"),
+            "/x\\x1b[2J: No space left on device",
+        ),
+    ],
+)
+def test_a_path_that_the_system_refuses_is_no_fault_of_ours(capsys, error, said):
+    def main(argv):
+        raise error
+
+    assert run_command(main, []) == 2
+    assert capsys.readouterr().err == f"error: {said}\n"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FileNotFoundError(2, "No such file or directory", "/ofa_bert/we_forgot_it"),
+        FileExistsError(17, "File exists", "/x"),
+        PermissionError(13, "Permission denied"),
+        OSError("of no number"),
+    ],
+)
+def test_other_errors_of_files_may_be_faults_of_ours(error):
+    def main(argv):
+        raise error
+
+    with pytest.raises(type(error)):
+        run_command(main, [])
+
+
 def test_details_of_an_error_with_a_cause():
     try:
         try:

@@ -153,6 +153,9 @@ def test_a_glue_task_in_own_files_keeps_its_columns_and_labels(tmp_path):
     ("changes", "message"),
     [
         ({"task_name": "SST3"}, "task_name must be a GLUE task; got 'SST3'; did you mean 'SST-2'"),
+        ({"task_name": "own"}, "; or say what to read: --task_name with --data_dir, or --dev_file"),
+        ({}, "^rows must be named; got none; say what to read: --task_name with --data_dir, or"),
+        ({"data_dir": "x"}, "^rows must be named; got none; say what to read: --task_name with"),
         (
             {"task_name": "RTE", "data_dir": "no/such"},
             "data_dir must be a directory; got 'no/such'",

@@ -161,7 +161,7 @@ def test_what_is_installed_for_another_reason_is_no_problem(monkeypatch):
 def test_the_report_and_its_code(monkeypatch, capsys):
     findings = [Finding("a", "well"), Finding("longer", "bad", "mend it")]
     monkeypatch.setattr(doctor, "diagnose", lambda: findings)
-    assert cli.main(["doctor"]) == 1
+    assert cli.main(["doctor", "--log_level", "warning"]) == 1
     assert capsys.readouterr().out == (
         "  a       well\n! longer  bad\n          -> mend it\n1 problem found\n"
     )

@@ -106,13 +106,13 @@ HALF = {
 @pytest.mark.parametrize(
     ("width_mult", "facts"),
     [
-        (1.0, CardFacts("sst2_ofa", {"accuracy": 0.9, "f1": 0.8}, 0.875, 4.5)),
-        (0.5, CardFacts("sst2_ofa", {"accuracy": 0.75}, None, None)),
+        (1.0, CardFacts("sst2_ofa", {"accuracy": 0.9, "f1": 0.8}, 0.875, 4.5, 64)),
+        (0.5, CardFacts("sst2_ofa", {"accuracy": 0.75}, None, None, 64)),
         (0.25, CardFacts("sst2_ofa", {}, None, None)),  # was not trained
     ],
 )
 def test_the_card_has_the_facts_of_its_width(tmp_path, width_mult, facts):
-    folder = run_with(tmp_path, {"widths": [FULL, HALF]})
+    folder = run_with(tmp_path, {"widths": [FULL, HALF], "settings": {"max_seq_length": 64}})
     subnet = subnet_at_width(CONFIG, width_mult)
     assert card_facts(folder, subnet) == facts
     assert card_facts(str(folder), subnet) == facts
@@ -124,7 +124,11 @@ def test_the_card_of_a_run_that_scored_no_widths_has_its_source_alone(tmp_path, 
     assert found == CardFacts("sst2_ofa", {}, None, None)
 
 
-def test_results_that_are_not_a_runs_are_named(tmp_path):
-    folder = run_with(tmp_path, {"widths": [{**FULL, "latency_ms": "4.5"}]})
+@pytest.mark.parametrize(
+    ("row", "settings"),
+    [({"latency_ms": "4.5"}, {}), ({}, {"max_seq_length": "64"}), ({}, [64])],
+)
+def test_results_that_are_not_a_runs_are_named(tmp_path, row, settings):
+    folder = run_with(tmp_path, {"widths": [{**FULL, **row}], "settings": settings})
     with pytest.raises(InputError, match=r"results\.json is not as run_glue_ofa\.py writes it: "):
         card_facts(folder, subnet_at_width(CONFIG, 1.0))

@@ -122,7 +122,7 @@ def test_they_give_the_same_bits_twice(twice):
     assert contents(first / "cache") == contents(second / "cache")
     assert said == again
     assert "width 1.0: accuracy" in said
-    assert len(said.splitlines()) == 3 + 2 + 9  # widths 1.0, 0.75 and 0.5; export; lines
+    assert len(said.splitlines()) == 1 + 3 + 2 + 9  # rows; widths 1.0, 0.75, 0.5; export; lines
 
 
 def test_the_demos_data_and_model_are_the_same_twice(tmp_path):

@@ -181,6 +181,7 @@ OURS = EXPECTED.to_dict()
         ({**OURS, "labels": ["a"]}, r"labels must name each of the 3 classes; got \['a'\]"),
         ({**OURS, "task_name": 5}, "task_name must be a text of one line; got 5"),
         ({**OURS, "max_seq_length": -1}, "max_seq_length must be a whole number from 1"),
+        ({**OURS, "num_texts": 3}, "num_texts must be a whole number from 1 to 2; got 3"),
     ],
 )
 def test_refuses(values: dict[str, Any], message: str) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ofa_bert.config import TrainConfig
+from ofa_bert.errors import InputError
 from ofa_bert.optimizer import StepPlan, learning_rate, make_optimizer, plan_steps
 from tests.oracles import weights_of
 from tests.tiny import tiny_config, tiny_model
@@ -26,6 +27,13 @@ import paddle  # isort: skip
 )
 def test_plan_steps(settings, expected):
     assert plan_steps(10, TrainConfig(**settings)) == expected
+
+
+def test_a_warm_up_may_last_as_long_as_the_run_but_no_longer():
+    assert plan_steps(10, TrainConfig(max_steps=4, warmup_steps=4)).warmup_steps == 4
+    message = r"warmup_steps must be at most 30, the steps of the run; got 31; lower it, or pass"
+    with pytest.raises(InputError, match=message):
+        plan_steps(10, TrainConfig(num_train_epochs=3, warmup_steps=31))
 
 
 def test_the_learning_rate_rises_then_falls_to_0():

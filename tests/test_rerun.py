@@ -128,6 +128,15 @@ def test_the_device_and_processes_are_those_the_run_will_have(teacher, tmp_path,
     assert rerun._changes(run_before) == []
 
 
+def test_relative_paths_are_those_of_where_the_run_was_started(teacher, tmp_path, monkeypatch):
+    (tmp_path / "dev.tsv").write_text("another")
+    monkeypatch.chdir(tmp_path)
+    started_in = str(teacher.parent)
+    path = changed(teacher, tmp_path / "a", settings={"dev_file": "dev.tsv"}, started_in=started_in)
+    settings = resolved(rerun.read_run(path).configs)
+    assert settings["dev_file"] == f"{started_in}/dev.tsv"
+
+
 def test_other_weights_from_the_same_run_are_a_failed_check(teacher, tmp_path):
     path = changed(teacher, tmp_path / "a", weights_sha256="0" * 64)
     with pytest.raises(CheckError, match="differ from those of the first run, though versions"):
@@ -164,7 +173,7 @@ def test_results_of_an_older_version_say_what_they_lack(tmp_path):
     (tmp_path / "results.json").write_text('{"settings": {}}')
     with pytest.raises(InputError, match="must say command, started_in, environment, inputs"):
         rerun.main([str(tmp_path / "results.json")])
-    with pytest.raises(InputError, match="must be named first; type ofa_bert rerun RESULTS_JSON"):
+    with pytest.raises(InputError, match="first; type python -m ofa_bert rerun RESULTS_JSON"):
         rerun.main(["--log_level", "info"])
 
 

@@ -7,7 +7,6 @@ import re
 import pytest
 import yaml
 
-from ofa_bert.checkpoint.files import write_json
 from ofa_bert.config import (
     DataConfig,
     DeviceConfig,
@@ -21,13 +20,11 @@ from ofa_bert.distributed import Ranks
 from ofa_bert.errors import InputError
 from ofa_bert.run_folder import (
     MADE_BY_A_RUN,
-    data_settings,
     open_run_folder,
     read_settings,
 )
 from ofa_bert.run_identity import changed_settings, describe_run
 from tests.runs import contents
-from tests.tiny import tiny_config
 
 MAIN = Ranks()
 
@@ -72,41 +69,6 @@ def test_a_new_run_notes_its_settings(tmp_path):
     assert settings["width_mult_list"] == [1.0, 5 / 6, 2 / 3, 0.5]
     assert read_settings(folder.path) == settings
     assert read_settings(tmp_path) == {}
-
-
-def test_data_settings_are_those_of_the_run_and_no_others(tmp_path):
-    folder = start(tmp_path, batch_size=4).path
-    values = data_settings(folder)
-    assert values["text_columns"] == ("a", "b")
-    assert values["train_file"] == "t.tsv"
-    assert "batch_size" not in values
-    assert DataConfig(**values).task_name == "own"
-
-
-def test_rows_that_are_typed_take_the_place_of_the_runs(tmp_path):
-    glue = {"task_name": "SST-2", "data_dir": "glue", "max_seq_length": 16}
-    own = {"train_file": "t.tsv", "dev_file": "d.tsv", "text_columns": ["a"], "label_column": "b"}
-    for name, settings in [("glue", glue), ("own", {**own, "data_dir": None, "task_name": "own"})]:
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "train_config.yaml").write_text(yaml.safe_dump(settings))
-    files = DataConfig(dev_file="new.tsv")
-    assert data_settings(tmp_path / "glue", files) == {"task_name": "SST-2", "max_seq_length": 16}
-    assert data_settings(tmp_path / "own", files)["text_columns"] == ("a",)
-    folder = DataConfig(data_dir="new")
-    assert data_settings(tmp_path / "own", folder) == {"data_dir": None, "task_name": "own"}
-    for typed in (DataConfig(), folder):
-        assert data_settings(tmp_path / "glue", typed) == glue
-
-
-def test_without_a_run_the_models_config_tells_task_and_length(tmp_path):
-    config = tiny_config(task_name="sst-2", max_seq_length=16)
-    write_json(tmp_path / "config.json", config.to_dict())
-    assert data_settings(tmp_path) == {"task_name": "sst-2", "max_seq_length": 16}
-    write_json(tmp_path / "config.json", tiny_config().to_dict())
-    assert data_settings(tmp_path) == data_settings(tmp_path / "gone") == {}
-    start(tmp_path / "run")
-    write_json(tmp_path / "run" / "config.json", config.to_dict())
-    assert data_settings(tmp_path / "run")["task_name"] == "own"
 
 
 def test_settings_that_are_no_yaml_are_named(tmp_path):

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from ofa_bert.scores import Best
+from ofa_bert.scores import Best, format_metrics
 
 
 def scores(wide, narrow):
@@ -43,3 +43,7 @@ def test_negative_scores_can_be_best():
 def test_json_gives_the_same_back():
     best = Best().update(1, scores(0.3, 0.4)).update(2, scores(0.2, 0.6))
     assert Best(**json.loads(json.dumps(best.to_dict()))) == best
+
+
+def test_metrics_on_a_line():
+    assert format_metrics({"accuracy": 0.5, "f1": 2 / 3}) == "accuracy 0.5000, f1 0.6667"

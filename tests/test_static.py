@@ -120,6 +120,15 @@ def test_deploy_info_says_what_is_missing():
         DeployInfo.from_dict({})
 
 
+def test_deploy_json_says_how_many_texts_and_older_ones_need_not():
+    said = DeployInfo.from_config(tiny_config(num_texts=2), 16, {}).to_dict()
+    assert (said["num_texts"], DeployInfo.from_dict(said).num_texts) == (2, 2)
+    with pytest.raises(InputError, match=r"num_texts must be 1, 2 or null; got 3; write the dir"):
+        DeployInfo.from_dict({**said, "num_texts": 3})
+    del said["num_texts"]
+    assert DeployInfo.from_dict(said).num_texts is None
+
+
 def test_a_graph_that_paddle_cut_short_is_told(tmp_path, monkeypatch):
     """As on a full disk: paddle's own writer does not say so (see tests/faults/test_disk.py)."""
     model, save = tiny_model(), paddle.jit.save

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from ofa_bert.checkpoint.load import load_config
 from ofa_bert.checkpoint.save import save_model
 from ofa_bert.config import DataConfig, SourceConfig, SupernetConfig
 from ofa_bert.data.tokenizer import load_tokenizer
@@ -47,6 +48,16 @@ def data(tmp_path, monkeypatch):
     )
 
 
+def test_a_model_of_pairs_says_so(tmp_path, data):
+    (tmp_path / "pairs.tsv").write_text("a\tb\tlabel\nw1\tw2\tgood\nw3\tw4\tbad\n")
+    files = dict.fromkeys(("train_file", "dev_file"), str(tmp_path / "pairs.tsv"))
+    pairs = dataclasses.replace(data, text_columns=("a", "b"), **files)
+    model, _, _ = load_model_and_task(write_model(tmp_path / "model"), pairs)
+    assert model.config.num_texts == 2
+    save_model(model, tmp_path / "saved", tiny_tokenizer(tmp_path / "tokenizer"))
+    assert load_config(tmp_path / "saved").num_texts == 2
+
+
 def ids_of(text):
     vocab = tiny_vocab()
     return [vocab.index(token) for token in ["[CLS]", *text.split(), "[SEP]"]]
@@ -62,6 +73,7 @@ def test_texts_become_ids_and_labels_classes(tmp_path, data):
     assert [list(task.train.row(i)[0]) for i in range(5)] == [ids_of(text) for text, _ in TRAIN]
     assert tokenizer.vocab_size == VOCAB_SIZE
     assert (model.config.task_name, model.config.max_seq_length) == ("own", 16)
+    assert model.config.num_texts == 1
 
 
 def test_the_models_label_order_wins(tmp_path, data):

@@ -249,8 +249,13 @@ def test_the_best_weights_are_kept_not_the_last():
         np.testing.assert_array_equal(values, at_step[2][name])
 
 
-def test_a_resumed_run_gives_the_same_bits(tmp_path):
-    config = TrainConfig(batch_size=4, num_train_epochs=2, save_steps=2, logging_steps=1)
+@pytest.mark.parametrize(
+    ("logging_steps", "logged"), [(1, list(range(1, 9))), (3, [3, 6, 8]), (500, [8])]
+)
+def test_a_resumed_run_gives_the_same_bits(tmp_path, logging_steps, logged):
+    config = TrainConfig(
+        batch_size=4, num_train_epochs=2, save_steps=2, logging_steps=logging_steps
+    )
     dataset = tiny_dataset(14)
 
     def run(folder, stop_at=None):
@@ -290,7 +295,7 @@ def test_a_resumed_run_gives_the_same_bits(tmp_path):
     whole_lines, parts_lines = (
         [{k: v for k, v in line.items() if k not in timed} for line in run] for run in lines
     )
-    assert [line["step"] for line in whole_lines] == list(range(1, 9))
+    assert [line["step"] for line in whole_lines] == logged
     assert whole_lines == parts_lines
 
 

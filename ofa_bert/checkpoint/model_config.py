@@ -10,8 +10,10 @@ from typing import Any
 
 from ofa_bert.checkpoint.files import read_json, short
 from ofa_bert.config import MAX_SIZE, MODEL_TYPES, ModelConfig, is_size, require
+from ofa_bert.deploy import DEPLOY_FILE
 from ofa_bert.errors import InputError, nearest
 from ofa_bert.safe_text import is_label
+from ofa_bert.width_folders import hint_of_widths
 
 CONFIG_FILE = "config.json"
 OLD_CONFIG_FILE = "model_config.json"
@@ -45,8 +47,12 @@ def read_model_config(directory: Path) -> ModelConfig:
         path = directory / name
         if path.is_file():
             return parse_model_config(read_json(path, "model config"), str(path))
+    hint = hint_of_widths(directory)
+    if (directory / DEPLOY_FILE).is_file():
+        hint = f"it holds a static graph: type python -m ofa_bert predict --model {directory}"
     raise InputError(
         f"model directory {directory} must hold {CONFIG_FILE} or {OLD_CONFIG_FILE}; it has neither"
+        + (f"; {hint}" if hint else "")
     )
 
 
@@ -146,6 +152,9 @@ def _ours(values: Mapping[str, Any]) -> ModelConfig:
     max_seq_length = None
     if values.get("max_seq_length") is not None:
         max_seq_length = _integer(values, "max_seq_length")
+    num_texts = None
+    if values.get("num_texts") is not None:
+        num_texts = _integer(values, "num_texts", most=2)
     return ModelConfig(
         num_attention_heads=_per_layer(values, "num_attention_heads", num_layers),
         intermediate_size=_per_layer(values, "intermediate_size", num_layers),
@@ -154,6 +163,7 @@ def _ours(values: Mapping[str, Any]) -> ModelConfig:
         labels=tuple(labels),
         task_name=task_name,
         max_seq_length=max_seq_length,
+        num_texts=num_texts,
         **_common(values),
     )
 

@@ -22,7 +22,7 @@ from ofa_bert import runtime
 from ofa_bert.arguments import parse_args, resolved
 from ofa_bert.checkpoint.files import read_json, reason, write_json
 from ofa_bert.command import set_up_logging
-from ofa_bert.config import require, setting
+from ofa_bert.config import check_path, require, setting
 from ofa_bert.data.demo import (
     MAX_SEQ_LENGTH,
     SHOWN,
@@ -71,6 +71,7 @@ class DemoConfig:
     )
 
     def __post_init__(self) -> None:
+        check_path("output_dir", self.output_dir)
         require(
             self.max_steps == -1 or self.max_steps >= 1,
             f"max_steps must be at least 1, or -1 for no limit; got {self.max_steps}",
@@ -80,7 +81,7 @@ class DemoConfig:
 
 def main(argv: Sequence[str]) -> int:
     """Read the command line and run the demo."""
-    (config,) = parse_args("ofa_bert demo", __doc__ or "", [DemoConfig], argv)
+    (config,) = parse_args("python -m ofa_bert demo", __doc__ or "", [DemoConfig], argv)
     set_up_logging(config.log_level)
     demo(config)
     return 0

@@ -5,21 +5,30 @@ Ends with code 0 where nothing is wrong, 1 where something is.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ofa_bert.arguments import parse_args
+from ofa_bert.config import setting
 from ofa_bert.diagnosis import Finding, diagnose
 
 
 @dataclass(frozen=True)
 class DoctorConfig:
-    """What to look at: everything."""
+    """It looks at everything."""
+
+    log_level: str = setting(
+        "warning",
+        help="how much to say; debug adds tracebacks",
+        choices=("debug", "info", "warning"),
+    )
 
 
 def main(argv: Sequence[str]) -> int:
     """Print what was found, a line each."""
-    parse_args("ofa_bert doctor", __doc__ or "", [DoctorConfig], argv)
+    (config,) = parse_args("python -m ofa_bert doctor", __doc__ or "", [DoctorConfig], argv)
+    logging.getLogger().setLevel(config.log_level.upper())
     findings = diagnose()
     print(report(findings))  # noqa: T201
     return 1 if any(finding.remedy for finding in findings) else 0

@@ -22,7 +22,7 @@ GROUPS = (SourceConfig, DataConfig, OutputConfig, TrainConfig, DeviceConfig)
 
 def main(argv: Sequence[str]) -> int:
     """Read the command line and run on the devices it names."""
-    configs = parse_args("ofa_bert finetune", __doc__ or "", GROUPS, argv)
+    configs = parse_args("python -m ofa_bert finetune", __doc__ or "", GROUPS, argv)
     again = ["finetune", *argv]
     return run_on_devices(
         configs[-1], PACKAGE_SCRIPT, again, lambda ranks: finetune(configs, ranks)
@@ -33,8 +33,10 @@ def finetune(configs: Sequence[Any], ranks: Ranks) -> None:
     """Train on the labels, keep the weights with the best score."""
     source, data, output, training, _ = configs
     run_start = time.perf_counter()
+    ofa.check_output(output, ranks)
     ofa.check_training_precision(training.precision)
     model, tokenizer, task = ofa.load_model_and_task(source, data, seed=training.seed)
+    ofa.plan_training(task.train, training, ranks)
     inputs = ofa.fingerprints(model, tokenizer, task)
     with ofa.open_run_folder(output, configs, ranks, inputs) as folder:
         student = ofa.SubnetStudent(model)
@@ -55,5 +57,5 @@ def finetune(configs: Sequence[Any], ranks: Ranks) -> None:
         if ranks.is_main:
             ofa.save_model(model, folder.path, tokenizer)
             folder.finish(ofa.training_results(best, configs, run_start, command="finetune"))
-            scores = ", ".join(f"{name} {value:.4f}" for name, value in best.scores["full"].items())
+            scores = ofa.format_metrics(best.scores["full"])
             print(f"{task.name}: {scores} (step {best.step}), saved in {folder.path}")  # noqa: T201

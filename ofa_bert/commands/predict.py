@@ -11,10 +11,15 @@ from typing import IO
 import ofa_bert as ofa
 from ofa_bert.arguments import parse_args
 from ofa_bert.command import set_up_logging
-from ofa_bert.config import require, setting
+from ofa_bert.config import check_path, require, setting
 from ofa_bert.errors import InputError
 
 ROWS_AT_ONCE = 4096
+WHY_TABS = {
+    None: "as the first line does",
+    1: "as the model labels single texts",
+    2: "as the model labels pairs of texts",
+}
 
 
 @dataclass(frozen=True)
@@ -30,16 +35,18 @@ class PredictConfig:
     )
 
     def __post_init__(self) -> None:
+        check_path("model", self.model)
+        check_path("input", self.input)
         require(self.batch_size >= 1, f"batch_size must be at least 1; got {self.batch_size}")
 
 
 def main(argv: Sequence[str]) -> int:
     """Read the command line and print an answer to each line, in order."""
-    (config,) = parse_args("ofa_bert predict", __doc__ or "", [PredictConfig], argv)
+    (config,) = parse_args("python -m ofa_bert predict", __doc__ or "", [PredictConfig], argv)
     set_up_logging(config.log_level)
     predictor = ofa.Predictor(config.model, precision=config.precision)
     with open_input(config.input) as file:
-        for texts, pairs in chunks(file, config.input):
+        for texts, pairs in chunks(file, config.input, predictor.info.num_texts):
             for answer in predictor.predict(texts, pairs, config.batch_size):
                 label = answer.label if answer.label is not None else f"{answer.score:.6g}"
                 score = "" if answer.label is None else f"\t{answer.score:.4f}"
@@ -57,21 +64,28 @@ def open_input(path: str) -> IO[str]:
         raise InputError(f"input {path} cannot be read: {error.strerror}") from None
 
 
-def chunks(file: IO[str], name: str) -> Iterator[tuple[list[str], list[str] | None]]:
+def chunks(
+    file: IO[str], name: str, num_texts: int | None = None
+) -> Iterator[tuple[list[str], list[str] | None]]:
     """Give lines in portions, as texts and, where lines hold a tab, second texts.
 
+    Args:
+        file: lines.
+        name: what to call it in messages.
+        num_texts: how many texts the model takes; None: as many as the first line holds.
+
     Raises:
-        InputError: if only some lines hold a tab, or the file is not UTF-8.
+        InputError: if a line holds another number of texts, or the file is not UTF-8.
     """
     lines = iter(file)
-    start, paired = 1, None
+    start, paired = 1, None if num_texts is None else num_texts == 2
     while portion := _next_lines(lines, name, start):
         for number, line in enumerate(portion, start):
             paired = "\t" in line if paired is None else paired
             if line.count("\t") != int(paired):
                 raise InputError(
-                    f"input {name}, line {number}: must hold {int(paired)} tabs as the first line "
-                    f"does; got {line.count(chr(9))}"
+                    f"input {name}, line {number}: must hold {int(paired)} tabs, "
+                    f"{WHY_TABS[num_texts]}; got {line.count(chr(9))}"
                 )
         start += len(portion)
         parts = [line.split("\t") for line in portion]

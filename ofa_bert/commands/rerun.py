@@ -12,19 +12,19 @@ from typing import Any
 from ofa_bert.arguments import build, checked, flags_of, parse_args, to_argv
 from ofa_bert.checkpoint.files import read_json
 from ofa_bert.command import set_up_logging
-from ofa_bert.config import DataConfig, OutputConfig, SourceConfig, setting
+from ofa_bert.config import OutputConfig, check_path, setting
 from ofa_bert.errors import CheckError, InputError
 from ofa_bert.provenance import differences, input_hashes
+from ofa_bert.remembered import found_again
 from ofa_bert.run_folder import RESULTS
 from ofa_bert.run_identity import environment
 from ofa_bert.safe_text import short
 
 logger = logging.getLogger(__name__)
 
-NAME = "ofa_bert rerun RESULTS_JSON"
+NAME = "python -m ofa_bert rerun RESULTS_JSON"
 COMMANDS = {"finetune": "ofa_bert.commands.finetune", "run_glue_ofa": "run_glue_ofa"}
 """Module of each command that writes results.json."""
-PATHS = {SourceConfig: ("model_name_or_path",), DataConfig: ("data_dir", "train_file", "dev_file")}
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,10 @@ class RerunConfig:
     log_level: str = setting(
         "info", help="how much to say; debug adds tracebacks", choices=("debug", "info", "warning")
     )
+
+    def __post_init__(self) -> None:
+        if self.output_dir is not None:
+            check_path("output_dir", self.output_dir)
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,7 @@ def rerun(run: Run, output: Path) -> int:
 def read_run(path: Path) -> Run:
     """Read what a results.json tells of its run, with every setting checked.
 
-    Relative paths that do not exist from here are taken from where the first run was started.
+    Relative paths are those of where the first run was started: see ``found_again``.
 
     Raises:
         InputError: if it is not as a run writes it.
@@ -133,18 +137,8 @@ def read_run(path: Path) -> Run:
         raise InputError(f"results {path} are not as a run writes them; nothing can be run again")
     groups = importlib.import_module(COMMANDS[command]).GROUPS
     known = {name: flag for group in groups for name, flag in flags_of(group).items()}
-    configs = build(groups, checked(settings, known, f"results {path}"))
-    return Run(command, [_with_paths(c, Path(started_in)) for c in configs], was, inputs, weights)
-
-
-def _with_paths(config: Any, started_in: Path) -> Any:
-    """Find the files of relative paths."""
-    found = {}
-    for name in PATHS.get(type(config), ()):
-        value = getattr(config, name)
-        if value is not None and not Path(value).exists() and (started_in / value).exists():
-            found[name] = str(started_in / value)
-    return replace(config, **found)
+    values = found_again(checked(settings, known, f"results {path}"), started_in)
+    return Run(command, build(groups, values), was, inputs, weights)
 
 
 def _changes(run: Run) -> list[str]:

@@ -15,6 +15,10 @@ from ofa_bert.errors import InputError
 
 CLASS_METRICS = ("accuracy",)
 NUMBER_METRICS = ("pearson", "spearman")
+WHAT_TO_READ = (
+    "say what to read: --task_name with --data_dir, or --dev_file (and --train_file) with "
+    "--text_columns and --label_column"
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ def load_task(
         InputError: if the task is unknown, files are missing or malformed, or a label of the
             development rows is not among those of the training rows.
     """
-    task = find_task(config.task_name) if _needs_task(config) else None
+    task = _find_task(config) if _needs_task(config) else None
     if config.data_dir is None and config.train_file is None and config.dev_file is None:
         assert task is not None, "_needs_task asks for one when there are no files"
         train, dev = fetch_glue(task, need_train=need_train)
@@ -135,6 +139,15 @@ def _named(labels: Sequence[str], num_classes: int) -> str:
 def _needs_task(config: DataConfig) -> bool:
     own_files = config.train_file is not None or config.dev_file is not None
     return is_task(config.task_name) or not own_files
+
+
+def _find_task(config: DataConfig) -> Task:
+    if config.task_name == DataConfig.task_name:  # nobody typed it
+        raise InputError(f"rows must be named; got none; {WHAT_TO_READ}")
+    try:
+        return find_task(config.task_name)
+    except InputError as error:
+        raise InputError(f"{error}; or {WHAT_TO_READ}") from None
 
 
 def _task_data(task: Task, train: list[Example], dev: dict[str, list[Example]]) -> TaskData:

@@ -24,6 +24,8 @@ class CardFacts:
     """Score of the teacher, as a fraction."""
     latency_ms: float | None = None
     """Median milliseconds of one text in Paddle Inference."""
+    measured_at: int | None = None
+    """Tokens that the run cut texts to, and so what scores and latency hold for."""
 
 
 def model_card(
@@ -47,6 +49,7 @@ def model_card(
         file_bytes: size of the weights.
         parity: the line of the parity check.
     """
+    at = facts.measured_at
     labels = ", ".join(map(markdown, config.labels)) or "unknown"
     rows = [
         ("source", markdown(facts.source)),
@@ -55,6 +58,7 @@ def model_card(
         ("sub-network", f"width {width_label(width_mult)}: {describe(subnet)}"),
         *((markdown(name), f"{value * 100:.2f}") for name, value in facts.metrics.items()),
         *_optional("teacher's score", facts.teacher_score, 100, ""),
+        *((("scores are of texts cut to", f"{at} tokens"),) if facts.metrics and at else ()),
         ("parameters", f"{count_params(config, subnet):,}"),
         ("without embeddings", f"{count_params(config, subnet, embeddings=False):,}"),
         (
@@ -62,7 +66,9 @@ def model_card(
             f"{count_macs(config, subnet, max_seq_length) / 1e9:.3f} G",
         ),
         ("weights", f"{file_bytes / 1e6:.1f} MB"),
-        *_optional(f"latency, one text of {max_seq_length} tokens", facts.latency_ms, 1, " ms"),
+        *_optional(
+            f"latency, one text{f' of {at} tokens' if at else ''}", facts.latency_ms, 1, " ms"
+        ),
         ("written with", ", ".join(f"{name} {version}" for name, version in versions().items())),
     ]
     table = "\n".join(f"| {name} | {value} |" for name, value in rows)
@@ -95,14 +101,12 @@ Checked when it was written: {parity}.
 ## Use it
 
 ```python
+import ofa_bert as ofa  # before paddle, to set it up
 import paddle
-from ofa_bert.checkpoint.load import load_model
-from ofa_bert.data.tokenizer import load_tokenizer
 
 directory = "."  # where this file is
-model = load_model(directory)
-model.eval()
-encoded = load_tokenizer(directory).encode(["a text"], None, {max_seq_length})
+model = ofa.load_model(directory)
+encoded = ofa.load_tokenizer(directory).encode(["a text"], None, {max_seq_length})
 logits = model(paddle.to_tensor([list(encoded.input_ids[0])])).logits
 ```
 

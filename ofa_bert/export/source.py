@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ofa_bert.checkpoint.files import read_json, reason
-from ofa_bert.config import DataConfig, ExportConfig, ModelConfig, width_label
+from ofa_bert.config import DataConfig, ExportConfig, ModelConfig, is_size, width_label
 from ofa_bert.data.batches import evaluation_batches
 from ofa_bert.data.tokenizer import Tokenizer
 from ofa_bert.errors import InputError
 from ofa_bert.export.model_card import CardFacts
 from ofa_bert.export.parity import TokenIds
+from ofa_bert.export.staging import STATIC, SUB_MODEL, check_parent
 from ofa_bert.run_folder import RESULTS
 from ofa_bert.safe_text import short
 from ofa_bert.subnet import Subnet, resolve_widths
 from ofa_bert.supernet import Supernet
+from ofa_bert.width_folders import width_folder
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +47,27 @@ def widths_to_export(supernet: Supernet, config: ExportConfig) -> list[float]:
                 trained,
             )
     return list(wanted)
+
+
+def export_places(
+    config: ExportConfig, width_mults: Sequence[float]
+) -> dict[float, tuple[Path, Path | None]]:
+    """Give the directories of each width's sub-model and static graph; None where none is wanted.
+
+    Several widths go to directories of their own.
+
+    Raises:
+        InputError: if several are to go where a model lies.
+    """
+    sub_model = Path(config.sub_model_output_dir)
+    static = None if config.static_sub_model is None else Path(config.static_sub_model)
+    if len(width_mults) == 1:
+        return {width_mults[0]: (sub_model, static)}
+    check_parent(sub_model, SUB_MODEL)
+    if static is not None:
+        check_parent(static, STATIC)
+    folders = {width_mult: width_folder(width_mult) for width_mult in width_mults}
+    return {w: (sub_model / f, static and static / f) for w, f in folders.items()}
 
 
 def parity_rows(
@@ -141,6 +166,7 @@ def card_facts(directory: str | Path, subnet: Subnet) -> CardFacts:
                     metrics={str(name): _number(value) for name, value in row["metrics"].items()},
                     teacher_score=_number_or_none(row["teacher_score"]),
                     latency_ms=_number_or_none(row["latency_ms"]),
+                    measured_at=_length(results.get("settings", {}).get("max_seq_length")),
                 )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(f"{path} is not as run_glue_ofa.py writes it: {reason(error)}") from None
@@ -151,6 +177,12 @@ def _number(value: object) -> float:
     if not isinstance(value, int | float):
         raise TypeError(f"a number must stand where {short(value)} does")
     return float(value)
+
+
+def _length(value: Any) -> int | None:
+    if value is not None and not is_size(value):
+        raise TypeError(f"a number of tokens must stand where {short(value)} does")
+    return value
 
 
 def _number_or_none(value: object) -> float | None:

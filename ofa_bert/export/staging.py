@@ -13,6 +13,7 @@ from ofa_bert.deploy import DEPLOY_FILE, GRAPH_FILE, PARAMS_FILE
 from ofa_bert.durable import sync
 from ofa_bert.errors import InputError
 from ofa_bert.run_lock import is_lock_file, locked
+from ofa_bert.width_folders import width_folders
 
 TOKENIZER_FILES = frozenset(
     {
@@ -71,9 +72,26 @@ def check_replaceable(directory: Path, kind: ExportKind) -> None:
     foreign = sorted(found - kind.files - {MOVING})
     # Cut off while its files moved, an export may lack any of them.
     if found and (foreign or not (MOVING in found or _is_marked(directory, kind))):
+        hint = "name another directory"
+        if foreign and set(foreign) <= {path.name for path in width_folders(directory)}:
+            hint = f"that is an export of several widths: {hint}, or export several widths again"
         raise InputError(
             f"{kind.name} directory must be new, empty or an earlier export; got {directory}, "
-            f"which holds {', '.join((foreign or sorted(found))[:3])}; name another directory"
+            f"which holds {', '.join((foreign or sorted(found))[:3])}; {hint}"
+        )
+
+
+def check_parent(directory: Path, kind: ExportKind) -> None:
+    """Refuse a directory for several widths that holds a model itself, which would stay there.
+
+    Raises:
+        InputError: if it does.
+    """
+    found = [name for name in (kind.entry, MOVING) if (directory / name).exists()]
+    if found:
+        raise InputError(
+            f"{kind.name} directory for several widths must not hold a model itself; "
+            f"got {directory}, which holds {found[0]}; name another directory"
         )
 
 

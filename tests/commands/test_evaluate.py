@@ -18,7 +18,7 @@ from ofa_bert.evaluate import EVALUATION_BATCH_SIZE
 from ofa_bert.extraction import extract
 from ofa_bert.subnet import subnet_at_width
 from tests.commands.expected import ROOT, dev_accuracy, supernet_with
-from tests.runs import data_flags, export_argv, flags, run, write_rows
+from tests.runs import data_flags, export_argv, finetune_argv, flags, run, write_rows
 
 WIDTHS = (1.0, 0.75, 0.5)
 
@@ -100,6 +100,40 @@ def test_rows_that_are_typed_win_over_those_of_the_run(work, supernet, exported,
     result = run(export_model.main, argv)
     assert result.code == 0, result.err
     assert "parity on 11 rows of the dev set" in result.out
+
+
+def test_evaluate_from_elsewhere_reads_the_rows_of_the_run(work, teacher, tmp_path, monkeypatch):
+    """Started in work/a with ../dev.tsv; there is another ../dev.tsv beside where it is scored."""
+    for folder in (work / "a", tmp_path / "b"):
+        folder.mkdir()
+    monkeypatch.chdir(work / "a")
+    changes = {"dev_file": "../dev.tsv", "train_file": "../train.tsv", "max_steps": 1}
+    result = run(cli.main, finetune_argv(work, tmp_path / "run", **changes))
+    assert result.code == 0, result.err
+    write_rows(tmp_path / "dev.tsv", 30, seed=9)
+    monkeypatch.chdir(tmp_path / "b")
+    argv = flags(model_name_or_path=tmp_path / "run", n_gpu=0, log_level="warning")
+    result = run(cli.main, ["evaluate", *argv])
+    assert (result.code, result.err) == (0, "")
+    accuracy = dev_accuracy(work, load_model(tmp_path / "run"))
+    rows = f"dev: 11 rows of {work / 'a'}/../dev.tsv\n"
+    assert result.out == rows + f"model: accuracy {accuracy:.4f}, score {accuracy:.4f}\n"
+
+
+def test_rows_that_changed_since_the_run_are_a_warning(work, teacher, tmp_path):
+    write_rows(tmp_path / "dev.tsv", 11, seed=2)
+    argv = finetune_argv(work, tmp_path / "run", dev_file=tmp_path / "dev.tsv", max_steps=1)
+    assert run(cli.main, argv).code == 0
+    write_rows(tmp_path / "dev.tsv", 7, seed=2)
+    argv = flags(model_name_or_path=tmp_path / "run", n_gpu=0, log_level="warning")
+    result = run(cli.main, ["evaluate", *argv])
+    assert result.code == 0
+    said = f"the rows of {tmp_path}/dev.tsv are not those that the run in {tmp_path}/run was scored"
+    assert said in result.err
+    assert f"dev: 7 rows of {tmp_path}/dev.tsv\n" in result.out
+    # Typed, they are what was asked for.
+    result = run(cli.main, ["evaluate", *argv, "--dev_file", str(tmp_path / "dev.tsv")])
+    assert (result.code, result.err) == (0, "")
 
 
 def test_a_sub_model_is_evaluated_at_the_length_it_was_trained_for(work, exported):

@@ -54,6 +54,17 @@ def test_all_widths(supernet, tmp_path):
     assert heads == {"width_mult_1.0": 4, "width_mult_0.75": 3, "width_mult_0.5": 2}
 
 
+def test_several_widths_replace_those_that_lie_there(supernet, tmp_path):
+    argv = export_argv(supernet[0], tmp_path / "all", width_mult=("1.0", "0.5"))
+    for _ in range(2):
+        result = run(export_model.main, argv)
+        assert result.code == 0, result.err
+    assert sorted(path.name for path in (tmp_path / "all").iterdir()) == [
+        "width_mult_0.5",
+        "width_mult_1.0",
+    ]
+
+
 def test_parity_is_checked_on_random_rows_where_the_runs_own_are_gone(supernet, tmp_path):
     other = supernet_with(supernet, tmp_path, dev_file=str(tmp_path / "gone.tsv"))
     result = run(export_model.main, export_argv(other, tmp_path / "dynamic"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 
 import numpy as np
@@ -77,3 +78,22 @@ def test_a_loss_that_is_no_number_names_the_step_and_keeps_the_checkpoint(work, 
     assert "Traceback" not in result.err
     assert tree(tmp_path / "run" / "checkpoints").keys() >= {"step_1", "step_1/model.safetensors"}
     assert not (tmp_path / "run" / "results.json").exists()
+
+
+def test_a_run_started_in_a_directory_that_is_no_utf_8_keeps_its_results(
+    work, tmp_path, monkeypatch
+):
+    os.mkdir(os.fsencode(tmp_path) + b"/caf\xe9")
+    monkeypatch.chdir(os.fsencode(tmp_path) + b"/caf\xe9")
+    result = run(cli.main, finetune_argv(work, tmp_path / "out", max_steps=1))
+    assert result.code == 0, result.err
+    assert read_results(tmp_path / "out")["started_in"] == f"{tmp_path}/caf\\xe9"
+
+
+def test_a_path_that_is_no_utf_8_is_refused_before_anything_is_written(work, tmp_path):
+    out = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    for changes in ({"dev_file": f"{out}/dev.tsv"}, {"output_dir": out}):
+        result = run(cli.main, finetune_argv(work, tmp_path / "o", **changes))
+        assert result.code == 2
+        assert "must be UTF-8, in which the settings are written; got '" in result.err
+    assert not any(tmp_path.iterdir())

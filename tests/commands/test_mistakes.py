@@ -132,6 +132,19 @@ OFA_MISTAKES = {
         lambda work, at: {"output_dir": work / "supernet"},
         r"output_dir .*supernet holds a finished run; pass --overwrite_output_dir",
     ),
+    "finished run, and a model that is not there": (  # which would be read later
+        lambda work, at: {"output_dir": work / "supernet", "model_name_or_path": at / "gone"},
+        r"output_dir .*supernet holds a finished run; pass --overwrite_output_dir",
+    ),
+    "finished run to resume": (
+        lambda work, at: {
+            "output_dir": work / "supernet",
+            "resume": True,
+            "model_name_or_path": at / "gone",
+        },
+        r"supernet holds a finished run; there is nothing to resume; to train its model on, name "
+        r"it in --model_name_or_path, with another --output_dir",
+    ),
     "nothing to resume": (
         lambda work, at: {"resume": True},
         r"output_dir .*out holds no run to resume; leave out --resume",
@@ -143,6 +156,10 @@ OFA_MISTAKES = {
     "too long": (
         lambda work, at: {"max_seq_length": 21},
         r"max_seq_length must be at most 20, the model's positions; got 21",
+    ),
+    "a warm-up longer than the run": (
+        lambda work, at: {"max_steps": 4, "warmup_steps": 100},
+        r"warmup_steps must be at most 4, the steps of the run; got 100",
     ),
     "broken config": (
         lambda work, at: {"config": data_file(at, "batch_sise: 3")},
@@ -214,6 +231,27 @@ EXPORT_MISTAKES = {
         lambda work, at: {"sub_model_output_dir": work / "teacher"},
         r"sub-model directory must be new, empty or an earlier export; got .*teacher",
     ),
+    "one width where several lie": (
+        lambda work, at: {"sub_model_output_dir": work / "dynamic"},
+        r"got .*dynamic, which holds width_mult_0\.5, width_mult_1\.0; that is an export of "
+        r"several widths: name another directory, or export several widths again",
+    ),
+    "several widths where a model lies": (
+        lambda work, at: {"sub_model_output_dir": work / "supernet", "all_widths": True},
+        r"sub-model directory for several widths must not hold a model itself; got .*supernet, "
+        r"which holds config\.json; name another directory",
+    ),
+    "several graphs where one lies": (
+        lambda work, at: {
+            "static_sub_model": work / "static" / "width_mult_0.5",
+            "width_mult": ("1.0", "0.5"),
+        },
+        r"static graph directory for several widths must not hold .*, which holds deploy\.json",
+    ),
+    "all widths and one more": (
+        lambda work, at: {"all_widths": True, "width_mult": "0.3"},
+        r"all_widths and width_mult must not both be given; got width_mult 0\.3 too",
+    ),
     "too long": (
         lambda work, at: {"max_seq_length": 21},
         r"max_seq_length must be 3 to 20, the model's positions; got 21; type --max_seq_length 20",
@@ -226,7 +264,7 @@ EXPORT_MISTAKES = {
 
 
 @pytest.mark.parametrize("case", EXPORT_MISTAKES)
-def test_a_mistake_of_an_export(work, supernet, tmp_path, case):
+def test_a_mistake_of_an_export(work, supernet, exported, tmp_path, case):
     changes, message = EXPORT_MISTAKES[case]
     argv = export_argv(supernet[0], tmp_path / "out", **changes(work, tmp_path))
     check_mistake(export_model.main, argv, message, work, tmp_path)
@@ -241,12 +279,42 @@ OTHER_MISTAKES = {
         lambda work, at: ["predict", *flags(model=work / "teacher", input=work / "dev.tsv")],
         r"static model directory must hold deploy\.json; got .*teacher, which does not; write",
     ),
+    "several graphs": (
+        lambda work, at: ["predict", *flags(model=work / "static")],
+        r"must hold deploy\.json; got .*static, which does not; it holds several widths: name one "
+        r"of them, .*/static/width_mult_0\.5, .*/static/width_mult_1\.0$",
+    ),
+    "several models to evaluate": (
+        lambda work, at: ["evaluate", *flags(model_name_or_path=work / "dynamic", n_gpu=0)],
+        r"it has neither; it holds several widths: name one of them, .*/dynamic/width_mult_0\.5",
+    ),
+    "a graph to evaluate": (
+        lambda work, at: [
+            "evaluate",
+            *flags(model_name_or_path=work / "static" / "width_mult_0.5", n_gpu=0),
+        ],
+        r"it has neither; it holds a static graph: type python -m ofa_bert predict --model .*_0\.5",
+    ),
     "no input": (
         lambda work, at: [
             "predict",
             *flags(model=work / "static" / "width_mult_0.5", input=at / "gone"),
         ],
         r"input .*gone cannot be read: No such file or directory",
+    ),
+    "a name too long for the system": (
+        lambda work, at: finetune_argv(
+            work, at / "out", task_name="SST-2", data_dir="o" * 300, train_file=None, dev_file=None
+        ),
+        r"^error: o{300}: File name too long$",
+    ),
+    "an output of such a name": (
+        lambda work, at: finetune_argv(work, "o" * 300),
+        r"^error: o{300}/results\.json: File name too long$",
+    ),
+    "a graph of such a name": (
+        lambda work, at: ["predict", *flags(model="o" * 300)],
+        r"^error: o{300}/deploy\.json: File name too long$",
     ),
     "nothing to evaluate": (
         lambda work, at: [

@@ -41,6 +41,14 @@ def test_run_glue_ofa_reports_what_each_width_scores_and_weighs(work, supernet):
         assert f"{100 * accuracy:.2f}" in shown[0] or f"{accuracy:.4f}" in shown[0]
 
 
+def test_the_log_says_the_teachers_scores_as_all_others(work, teacher, tmp_path):
+    argv = ofa_argv(work, tmp_path / "out", width_mult_list="1.0", max_steps=1, log_level="info")
+    result = run(run_glue_ofa.main, argv)
+    assert result.code == 0, result.err
+    accuracy = dev_accuracy(work, load_model(teacher[0]))
+    assert f"teacher: accuracy {accuracy:.4f}, score {accuracy:.4f}\n" in result.err
+
+
 def test_a_teacher_that_is_never_right_is_a_warning(work, teacher, tmp_path):
     texts = sentences(6, seed=5)
     answers = logits_of(load_model(teacher[0]), texts).argmax(-1)

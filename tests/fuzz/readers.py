@@ -31,7 +31,7 @@ from ofa_bert.data.tokenizer import load_tokenizer  # noqa: E402
 from ofa_bert.deploy import DeployInfo  # noqa: E402
 from ofa_bert.errors import InputError  # noqa: E402
 from ofa_bert.export.source import card_facts  # noqa: E402
-from ofa_bert.run_folder import data_settings  # noqa: E402
+from ofa_bert.remembered import data_settings  # noqa: E402
 from ofa_bert.safe_graph import check_graph, check_params  # noqa: E402
 from ofa_bert.subnet import Subnet  # noqa: E402
 from ofa_bert.supernet import load_supernet  # noqa: E402
