@@ -83,9 +83,13 @@ def encode_task(
     texts: TaskData, labels: tuple[str, ...], tokenizer: Tokenizer, max_seq_length: int
 ) -> EncodedTask:
     """Tokenise a task's rows, with classes numbered by ``labels``."""
+    # F1 counts the second class of the data, wherever it stands among the model's.
+    positive = texts.labels[1] if len(texts.labels) == 2 else None
+    positive_class = labels.index(positive) if positive in labels else 1
 
     def encode(examples: list[Example]) -> EncodedDataset:
-        return encode_examples(examples, labels, tokenizer, max_seq_length)
+        rows = encode_examples(examples, labels, tokenizer, max_seq_length)
+        return dataclasses.replace(rows, positive_class=positive_class)
 
     return EncodedTask(
         name=texts.name,

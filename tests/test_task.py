@@ -4,11 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+from sklearn.metrics import accuracy_score, f1_score
 
 from ofa_bert.checkpoint.save import save_model
 from ofa_bert.config import DataConfig, SourceConfig, SupernetConfig
 from ofa_bert.data.tokenizer import load_tokenizer
 from ofa_bert.errors import InputError
+from ofa_bert.evaluate import evaluate_model, predict_logits
 from ofa_bert.export.static import export_static
 from ofa_bert.predictor import Predictor
 from ofa_bert.task import check_fits, importance_rows, load_model_and_task, warn_of_poor_teacher
@@ -86,6 +88,26 @@ def test_a_teacher_with_the_hubs_names_of_the_classes(tmp_path, data):
     model, _, task = load_model_and_task(source, glue)
     assert model.config.labels == task.labels == ("1", "0")
     assert task.train.labels.tolist() == task.dev["dev"].labels.tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    "names", [("0", "1"), ("1", "0"), ("equivalent", "not_equivalent")], ids=lambda names: names[0]
+)
+def test_f1_is_that_of_class_1_of_the_data_in_any_order_of_the_logits(tmp_path, data, names):
+    generator = np.random.default_rng(5)
+    labels = [str(label) for label in generator.integers(0, 2, 30)]
+    rows = [f"{label}\tw{i}\tw{i + 1} w{i % 3}\n" for i, label in enumerate(labels)]
+    for name in ("train.tsv", "dev.tsv"):
+        (tmp_path / name).write_text("".join(["Quality\t#1 String\t#2 String\n", *rows]))
+    source = write_model(tmp_path / "model", labels=names)
+    mrpc = DataConfig("MRPC", data_dir=str(tmp_path), max_seq_length=16)
+    model, _, task = load_model_and_task(source, mrpc)
+    classes = predict_logits(model, task.dev["dev"]).argmax(1)
+    answers = [task.labels[index] for index in classes]
+    assert len(set(answers)) == 2
+    found = evaluate_model(model, task.dev, task.metrics)
+    assert found["f1"] == pytest.approx(f1_score(labels, answers, pos_label="1"))
+    assert found["accuracy"] == pytest.approx(accuracy_score(labels, answers))
 
 
 def test_a_fresh_classifier_has_the_datas_labels_and_assumes_nothing(tmp_path, data, caplog):

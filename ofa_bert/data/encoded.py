@@ -31,6 +31,8 @@ class EncodedDataset:
     labels: np.ndarray
     """``[rows]``: int64 classes, or float32 numbers for a regression."""
     pad_token_id: int = 0
+    positive_class: int = 1
+    """Index of the class that F1 counts."""
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
