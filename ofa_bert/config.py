@@ -195,7 +195,11 @@ class DataConfig:
     text_columns: tuple[str, ...] = setting(
         (), help="names (or 0-based numbers, without header) of one or two text columns"
     )
-    label_column: str | None = setting(None, help="name (or number) of the label column")
+    label_column: str | None = setting(
+        None,
+        help="name (or number) of the label column; a number with a fraction in it makes a "
+        "regression of your own files, else each label is a class, whole numbers too",
+    )
     max_seq_length: int = setting(128, help="longest sequence in tokens; longer texts are cut")
     max_train_examples: int = setting(-1, help="use only the first so many training rows; -1: all")
     skip_bad_rows: bool = setting(False, help="count and skip malformed rows instead of stopping")

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ofa_bert.data.readers import Columns, read_examples
+from ofa_bert.data.readers import read_examples
+from ofa_bert.data.rows import Columns
 from ofa_bert.data.tokenizer import Tokenizer, load_tokenizer, longest_first
 from ofa_bert.errors import InputError
 from tests.shared_data import shared

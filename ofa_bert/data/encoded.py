@@ -106,7 +106,13 @@ def encode_examples(
         arrays = cached_arrays(key, ("input_ids", "token_type_ids", "offsets"), build)
     else:
         arrays = build()
-    return EncodedDataset(**arrays, labels=encoded_labels, pad_token_id=tokenizer.pad_token_id)
+    return EncodedDataset(
+        input_ids=arrays["input_ids"],
+        token_type_ids=arrays["token_type_ids"],
+        offsets=arrays["offsets"],
+        labels=encoded_labels,
+        pad_token_id=tokenizer.pad_token_id,
+    )
 
 
 def encode_labels(examples: Sequence[Example], labels: Sequence[str]) -> np.ndarray:
