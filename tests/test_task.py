@@ -199,6 +199,23 @@ def test_a_vocabulary_with_its_padding_elsewhere_hides_no_word(tmp_path, data):
         np.testing.assert_allclose(answer.logits, bert_of(model, batch)[0][0], rtol=1e-5, atol=1e-5)
 
 
+def test_a_literal_pad_is_the_same_to_evaluation_graph_and_model(tmp_path, data):
+    texts = ["w1 [PAD] w2", "w1 [PAD] [PAD] [PAD] w5 w6", "w3"]
+    rows = [(text, "good") for text in texts]
+    data = dataclasses.replace(data, dev_file=write_tsv(tmp_path / "dev.tsv", rows))
+    source = write_model(tmp_path / "model", labels=("bad", "good"))
+    model, tokenizer, task = load_model_and_task(source, data)
+    found = predict_logits(model, task.dev["dev"])
+    export_static(model, tmp_path / "static", tokenizer=tokenizer, max_seq_length=16)
+    static = [answer.logits for answer in Predictor(tmp_path / "static").predict(texts)]
+    np.testing.assert_allclose(found, static, rtol=1e-5, atol=1e-5)
+    for i, text in enumerate(texts):
+        ids = np.array([ids_of(text)])
+        mask = (ids != tiny_vocab().index("[PAD]")).astype("int64")
+        batch = {"input_ids": ids, "token_type_ids": 0 * ids, "attention_mask": mask}
+        np.testing.assert_allclose(found[i], bert_of(model, batch)[0][0], rtol=1e-5, atol=1e-5)
+
+
 def test_a_teacher_that_is_worse_than_the_largest_class_is_a_warning(tmp_path, data, caplog):
     source = write_model(tmp_path / "model", labels=("bad", "good"))
     rows = [("w1", "bad"), ("w2", "bad"), ("w3", "good")]  # "bad" alone is right in 2 of 3

@@ -42,6 +42,15 @@ class EncodedDataset:
         """Tokens of each row, int64 ``[rows]``."""
         return np.diff(self.offsets)
 
+    @cached_property
+    def token_counts(self) -> np.ndarray:
+        """Tokens of each row that no mask leaves out, int64 ``[rows]``.
+
+        A text may hold ``[PAD]``, which is padding to a graph: it masks by id.
+        """
+        counted = np.concatenate([[0], np.cumsum(self.input_ids != self.pad_token_id)])
+        return np.diff(counted[self.offsets])
+
     def row(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Give the token ids and segment ids of one row, ``[length]`` each."""
         at = slice(self.offsets[index], self.offsets[index + 1])
