@@ -97,9 +97,11 @@ class ModelConfig:
     hidden_act: str = "gelu"
     """Activation of the FFN: gelu (exact), gelu_new (tanh form), relu or tanh."""
     hidden_dropout_prob: float = 0.1
-    """Dropout after embeddings, attention output, FFN output and before the classifier."""
+    """Dropout after embeddings, attention output and FFN output."""
     attention_probs_dropout_prob: float = 0.1
     """Dropout of the attention probabilities."""
+    classifier_dropout: float | None = None
+    """Dropout before the classifier; None: ``hidden_dropout_prob``."""
     layer_norm_eps: float = 1e-12
     """Added to the variance in LayerNorm."""
     initializer_range: float = 0.02
