@@ -8,12 +8,20 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from ofa_bert.checkpoint.save import save_model
 from ofa_bert.config import DataConfig, SourceConfig, SupernetConfig
+from ofa_bert.data.dataset import TaskData
+from ofa_bert.data.readers import Example
 from ofa_bert.data.tokenizer import load_tokenizer
 from ofa_bert.errors import InputError
 from ofa_bert.evaluate import evaluate_model, predict_logits
 from ofa_bert.export.static import export_static
 from ofa_bert.predictor import Predictor
-from ofa_bert.task import check_fits, importance_rows, load_model_and_task, warn_of_poor_teacher
+from ofa_bert.task import (
+    check_fits,
+    describe_rows,
+    importance_rows,
+    load_model_and_task,
+    warn_of_poor_teacher,
+)
 from tests.oracles import bert_of, weights_of
 from tests.tiny import VOCAB_SIZE, tiny_config, tiny_model, tiny_tokenizer, tiny_vocab
 
@@ -197,6 +205,62 @@ def test_a_vocabulary_with_its_padding_elsewhere_hides_no_word(tmp_path, data):
         batch = {"input_ids": np.array([row]), "token_type_ids": np.zeros((1, len(row)), "int64")}
         batch["attention_mask"] = np.ones((1, len(row)), "int64")
         np.testing.assert_allclose(answer.logits, bert_of(model, batch)[0][0], rtol=1e-5, atol=1e-5)
+
+
+def test_the_log_says_what_was_read(tmp_path, data, caplog):
+    caplog.set_level("INFO", "ofa_bert.task")
+    source = write_model(tmp_path / "model", labels=("good", "bad"))
+    load_model_and_task(source, data)
+    assert caplog.messages == ["train 5 rows, dev 2 rows; labels good, bad"]
+    caplog.clear()
+    load_model_and_task(source, data, need_train=False)
+    assert caplog.messages == ["dev 2 rows; labels good, bad"]
+    many = tuple(f"c{i}" for i in range(77))
+    rows = {"matched": [Example("w1")] * 3, "mismatched": [Example("w1")]}
+    texts = TaskData("own", many, False, ("accuracy",), [], rows)
+    expected = "matched 3 rows, mismatched 1 rows; labels c0, c1, c2, c3, c4, c5, c6, c7, ... "
+    assert describe_rows(texts, many) == f"{expected}(77 labels)"
+    numbers = dataclasses.replace(texts, labels=(), regression=True)
+    assert describe_rows(numbers, ()) == "matched 3 rows, mismatched 1 rows; labels: numbers"
+
+
+def test_a_model_of_another_task_is_a_warning(tmp_path, data, caplog):
+    def warnings(**changes):
+        caplog.clear()
+        source = write_model(tmp_path / "model", labels=("bad", "good"), **changes)
+        load_model_and_task(source, data)
+        return [message for message in caplog.messages if "for task" in message]
+
+    assert warnings() == warnings(task_name="own") == warnings(task_name="OWN") == []
+    (message,) = warnings(task_name="MRPC")
+    assert "the model was trained for task MRPC and the data are of own" in message
+    # A fresh classifier was trained for nothing.
+    assert warnings(task_name="MRPC", keep_classifier=False) == []
+
+
+def test_a_vocabulary_of_another_language_is_a_warning(tmp_path, data, caplog):
+    source = write_model(tmp_path / "model", labels=("bad", "good"))
+    few = [("w1 w2 w3 w4 x", "good")]  # 1 of 5 tokens
+    more = [("w1 x y", "good"), ("w2 x", "bad")]  # 3 of 5
+    config = dataclasses.replace(data, dev_file=write_tsv(tmp_path / "dev.tsv", few))
+    load_model_and_task(source, config)
+    assert caplog.messages == []
+    config = dataclasses.replace(data, dev_file=write_tsv(tmp_path / "dev.tsv", more))
+    for _ in range(2):  # The second time the ids come from the cache.
+        caplog.clear()
+        load_model_and_task(source, config)
+        assert caplog.messages == [
+            "60 % of the tokens of dev are unknown to this vocabulary; use a model of the texts' "
+            "language"
+        ]
+
+
+def test_a_model_of_one_segment_takes_no_pairs(tmp_path, data):
+    source = write_model(tmp_path / "model", labels=("bad", "good"), type_vocab_size=1)
+    load_model_and_task(source, data)
+    pairs = dataclasses.replace(data, text_columns=("text", "text"))
+    with pytest.raises(InputError, match=r"two segments .* pairs of texts; got 1; use another"):
+        load_model_and_task(source, pairs)
 
 
 def test_a_literal_pad_is_the_same_to_evaluation_graph_and_model(tmp_path, data):

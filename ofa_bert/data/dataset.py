@@ -35,6 +35,12 @@ class TaskData:
     hub_labels: tuple[str, ...] = ()
     """Other names of the classes, by index, in any case; see ``Task``."""
 
+    @property
+    def has_pairs(self) -> bool:
+        """Whether each text comes with a second one."""
+        rows = [*self.train[:1], *(row for split in self.dev.values() for row in split[:1])]
+        return any(row.text_pair is not None for row in rows)
+
 
 @dataclass(frozen=True)
 class _Files:

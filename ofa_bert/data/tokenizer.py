@@ -188,6 +188,16 @@ class Tokenizer:
         return self._backend.token_to_id(PAD)
 
     @property
+    def unk_token_id(self) -> int:
+        """Id of what the vocabulary does not know."""
+        return self._backend.token_to_id(UNK)
+
+    @property
+    def frame_ids(self) -> tuple[int, int]:
+        """Ids of the tokens that begin and end a text."""
+        return self._cls, self._sep
+
+    @property
     def do_lower_case(self) -> bool:
         """Whether texts are lower-cased."""
         return bool(self._normalizer().get("lowercase", False))
