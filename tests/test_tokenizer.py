@@ -3,6 +3,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import AddedToken
 
 from ofa_bert.data.readers import read_examples
 from ofa_bert.data.rows import Columns
@@ -172,8 +173,11 @@ def test_added_tokens_of_a_config_keep_their_kind(tmp_path):
         ("added_tokens.json", {"x": 12, "y": 12}, "got id 12 for 'y', which would be 13"),
         ("added_tokens.json", {"we": 9}, "got id 9 for 'we', which would be 8"),
         ("added_tokens.json", {"x": "12"}, "must have an id below 4194304; got '12'"),
-        ("added_tokens.json", {"": 12}, "added_tokens.json must be a text; got ''"),
-        ("added_tokens.json", {"\ud800": 12}, "added_tokens.json must be a text; got"),
+        ("added_tokens.json", {"": 12}, "must be a text of 1 to 200 characters; got ''"),
+        ("added_tokens.json", {"\ud800": 12}, "must be a text of 1 to 200 characters; got"),
+        ("added_tokens.json", {"x" * 201: 12}, "must be a text of 1 to 200 characters; got 'xx"),
+        # Nothing is left of it, which the library's search fails on.
+        ("added_tokens.json", {"\u200b": 12}, r"added tokens must be visible texts; got '.u200b'"),
         ("tokenizer_config.json", {"added_tokens_decoder": [1]}, r"must be an object; got \[1\]"),
         ("tokenizer_config.json", {"added_tokens_decoder": {"1": 2}}, "must be an object; got 2"),
         (
@@ -193,6 +197,15 @@ def test_added_tokens_that_cannot_be(tmp_path, name, values, message):
     (tmp_path / name).write_text(json.dumps(values))
     with pytest.raises(InputError, match=message):
         load_tokenizer(tmp_path)
+
+
+def test_added_tokens_of_a_tokenizer_json_that_cannot_be(tmp_path):
+    Tokenizer.from_vocab(VOCAB, added_tokens=[(12, AddedToken("[e1]"))]).save(tmp_path)
+    whole = (tmp_path / "tokenizer.json").read_text()
+    for content, message in [("\u200b", "visible texts"), ("x" * 201, "1 to 200 characters")]:
+        (tmp_path / "tokenizer.json").write_text(whole.replace('"[e1]"', json.dumps(content)))
+        with pytest.raises(InputError, match=message):
+            load_tokenizer(tmp_path)
 
 
 @pytest.mark.filterwarnings("ignore")  # paddlenlp's import

@@ -25,6 +25,7 @@ from ofa_bert.data.tokenizer_files import (
     TOKENIZER_FILE,
     VOCAB_FILE,
     add_tokens,
+    check_added_tokens,
     follow_config,
     parse_added_tokens,
     parse_options,
@@ -59,7 +60,7 @@ class Tokenizer:
         """Take over a WordPiece tokenizer; truncation and padding it may hold are dropped.
 
         Raises:
-            InputError: if the vocabulary lacks a special token.
+            InputError: if the vocabulary lacks a special token, or an added token cannot be.
         """
         missing = [token for token in NEEDED if backend.token_to_id(token) is None]
         # An added token of that name is none for the model, which fails at the first odd word.
@@ -74,6 +75,7 @@ class Tokenizer:
         largest = max(backend.get_vocab(with_added_tokens=True).values())
         if largest >= MAX_VOCAB_SIZE:
             raise InputError(f"vocabulary must number tokens below {MAX_VOCAB_SIZE}; got {largest}")
+        check_added_tokens(backend)
         backend.no_truncation()
         backend.no_padding()
         if isinstance(backend.pre_tokenizer, pre_tokenizers.BertPreTokenizer):

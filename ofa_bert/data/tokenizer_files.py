@@ -33,6 +33,8 @@ MAX_VOCAB_SIZE = 1 << 22
 MAX_WORD_CHARS = 1000
 """WordPiece takes time quadratic in the length of a word; longer ones are unknown."""
 MAX_TOKENIZER_BYTES = 64 << 20
+MAX_ADDED_CHARS = 200
+"""Building the search for one of a hundred thousand takes minutes."""
 NORMALIZER_NAMES = {
     "do_lower_case": "lowercase",
     "strip_accents": "strip_accents",
@@ -69,7 +71,7 @@ def _check_patterns(values: dict[str, Any], path: Path) -> None:
     """Refuse patterns that are not ours: some take time exponential in the text they search.
 
     Raises:
-        InputError: if there is one, or words may be of any length.
+        InputError: if there is one, or words or added tokens may be of any length.
     """
     parts = [values.get(name) for name in ("normalizer", "pre_tokenizer", "post_processor")]
     parts += [values.get("decoder"), *_list(values.get("added_tokens"))]
@@ -79,6 +81,9 @@ def _check_patterns(values: dict[str, Any], path: Path) -> None:
         if isinstance(part, dict) and (part.get("Regex", SINGLES) != SINGLES or CHARSMAP in part):
             pattern = part.get("Regex", part.get(CHARSMAP))
             raise InputError(f"{path} must hold no pattern but ours; got {short(pattern)}")
+    for token in _list(values.get("added_tokens")):
+        if isinstance(token, dict):
+            _added(token.get("content"), str(path))
     model = values.get("model")
     longest = model.get("max_input_chars_per_word", 0) if isinstance(model, dict) else 0
     if isinstance(longest, int) and longest > MAX_WORD_CHARS:
@@ -177,17 +182,33 @@ def add_tokens(
     Raises:
         InputError: if a token cannot have its id.
     """
-    for index, token in sorted(added_tokens, key=lambda pair: pair[0]):
+    pairs = sorted(added_tokens, key=lambda pair: pair[0])
+    new = [
+        t for _, t in pairs if t.content not in special or backend.token_to_id(t.content) is None
+    ]
+    backend.add_tokens(new)  # all at once: each call takes as long as there are tokens
+    for index, token in pairs:
         found = backend.token_to_id(token.content)
-        if found is None or token.content not in special:
-            backend.add_tokens([token])
-            found = backend.token_to_id(token.content)
         if found != index:
             raise InputError(
                 "added tokens must be in the vocabulary or follow it without a gap; "
                 f"got id {index} for {short(token.content)}, which would be {found}; "
                 f"check {ADDED_FILE} and {CONFIG_FILE}"
             )
+
+
+def check_added_tokens(backend: Backend) -> None:
+    """Refuse added tokens that are nothing once texts are normalised: the library fails on them.
+
+    Raises:
+        InputError: if there is one.
+    """
+    for token in backend.get_added_tokens_decoder().values():
+        text = token.content
+        if token.normalized and backend.normalizer is not None:
+            text = backend.normalizer.normalize_str(text)
+        if not text.strip():
+            raise InputError(f"added tokens must be visible texts; got {short(token.content)}")
 
 
 def _id(index: object, where: str) -> int:
@@ -201,11 +222,14 @@ def _id(index: object, where: str) -> int:
 
 def _added(token: object, where: str, **flags: bool) -> AddedToken:
     try:
-        if isinstance(token, str) and token.encode():
+        if isinstance(token, str) and token.encode() and len(token) <= MAX_ADDED_CHARS:
             return AddedToken(token, **flags)
     except UnicodeEncodeError:
         pass
-    raise InputError(f"added token in {where} must be a text; got {short(token)}")
+    raise InputError(
+        f"added token in {where} must be a text of 1 to {MAX_ADDED_CHARS} characters; "
+        f"got {short(token)}"
+    )
 
 
 def read_vocab(path: Path) -> list[str]:
