@@ -149,7 +149,7 @@ def _missing_column(path: Path, name: str, header: list[str], columns: Columns) 
         wanted = f"number {name}" if columns.numbered else repr(name)
         return (
             f"{path} must have a column {wanted}, as the original files of {columns.original_of} "
-            f"have; got {nearest(name, header)}; check --task_name and --data_dir"
+            f"have; got others; {nearest(name, header)}; check --task_name and --data_dir"
         )
     if columns.numbered:
         return (
