@@ -109,9 +109,11 @@ class ModelConfig:
     hidden_act: str = "gelu"
     """Activation of the FFN: gelu (exact), gelu_new (tanh form), relu or tanh."""
     hidden_dropout_prob: float = 0.1
-    """Dropout after embeddings, attention output, FFN output and before the classifier."""
+    """Dropout after embeddings, attention output and FFN output."""
     attention_probs_dropout_prob: float = 0.1
     """Dropout of the attention probabilities."""
+    classifier_dropout: float | None = None
+    """Dropout before the classifier; None: ``hidden_dropout_prob``."""
     layer_norm_eps: float = 1e-12
     """Added to the variance in LayerNorm."""
     initializer_range: float = 0.02
@@ -211,7 +213,11 @@ class DataConfig:
     text_columns: tuple[str, ...] = setting(
         (), help="names (or 0-based numbers, without header) of one or two text columns"
     )
-    label_column: str | None = setting(None, help="name (or number) of the label column")
+    label_column: str | None = setting(
+        None,
+        help="name (or number) of the label column; a number with a fraction in it makes a "
+        "regression of your own files, else each label is a class, whole numbers too",
+    )
     max_seq_length: int = setting(128, help="longest sequence in tokens; longer texts are cut")
     max_train_examples: int = setting(-1, help="use only the first so many training rows; -1: all")
     skip_bad_rows: bool = setting(False, help="count and skip malformed rows instead of stopping")

@@ -85,7 +85,8 @@ def evaluate_model(
     found = {}
     for name, dataset in dev.items():
         logits = predict_logits(model, dataset, subnet=subnet, ranks=ranks)
-        for metric, value in compute_metrics(metrics, logits, dataset.labels).items():
+        values = compute_metrics(metrics, logits, dataset.labels, dataset.positive_class)
+        for metric, value in values.items():
             found[metric if len(dev) == 1 else f"{metric}_{name}"] = value
     return {**found, "score": score(found)}
 

@@ -14,24 +14,25 @@ Metric = Callable[[np.ndarray, np.ndarray], float]
 
 
 def compute_metrics(
-    names: Iterable[str], logits: np.ndarray, labels: np.ndarray
+    names: Iterable[str], logits: np.ndarray, labels: np.ndarray, positive_class: int = 1
 ) -> dict[str, float]:
     """Score answers in each metric named, as fractions of 1.
 
-    ``accuracy``, ``f1`` (two classes, the second is the positive one) and ``mcc`` compare the
+    ``accuracy``, ``f1`` (two classes, one of them the positive one) and ``mcc`` compare the
     class of the largest logit; ``pearson`` and ``spearman`` compare the one logit as a number.
 
     Args:
         names: of the metrics.
         logits: ``[rows, num_classes]``; regression: ``[rows, 1]``.
         labels: ``[rows]``, class indices or numbers.
+        positive_class: index of the class that ``f1`` counts.
 
     Raises:
         InputError: if a metric is unknown, needs another number of logits, or there is no row.
     """
     if len(labels) == 0:
         raise InputError("metrics need at least one labelled row; got none")
-    return {name: _compute(name, logits, labels) for name in names}
+    return {name: _compute(name, logits, labels, positive_class) for name in names}
 
 
 def score(metrics: Mapping[str, float]) -> float:
@@ -39,7 +40,7 @@ def score(metrics: Mapping[str, float]) -> float:
     return float(np.mean(list(metrics.values())))
 
 
-def _compute(name: str, logits: np.ndarray, labels: np.ndarray) -> float:
+def _compute(name: str, logits: np.ndarray, labels: np.ndarray, positive_class: int) -> float:
     num_classes = logits.shape[1]
     if name in NUMBER_METRICS:
         if num_classes != 1:
@@ -52,7 +53,10 @@ def _compute(name: str, logits: np.ndarray, labels: np.ndarray) -> float:
     if num_classes < 2 or (name == "f1" and num_classes != 2):
         wanted = "two" if name == "f1" else "two or more"
         raise InputError(f"{name} must be given {wanted} logits a row; got {num_classes}")
-    return float(CLASS_METRICS[name](labels, logits.argmax(axis=1)))
+    answers = logits.argmax(axis=1)
+    if name == "f1":
+        labels, answers = labels == positive_class, answers == positive_class
+    return float(CLASS_METRICS[name](labels, answers))
 
 
 def _f1(labels: np.ndarray, predictions: np.ndarray) -> float:

@@ -17,6 +17,7 @@ MODEL_FILES = (
     "vocab.txt",
     "tokenizer.json",
     "tokenizer_config.json",
+    "added_tokens.json",
     *READERS,
 )
 

@@ -15,12 +15,18 @@ from ofa_bert.data.cache import cache_key
 from ofa_bert.data.dataset import TaskData, check_labels, load_task
 from ofa_bert.data.encoded import EncodedDataset, encode_examples
 from ofa_bert.data.readers import Example
+from ofa_bert.data.tasks import same_task
 from ofa_bert.data.tokenizer import Tokenizer, load_tokenizer
-from ofa_bert.errors import InputError
+from ofa_bert.errors import MAX_NAME, InputError
 from ofa_bert.fingerprint import hash_arrays
 from ofa_bert.nn.bert import BertForSequenceClassification
+from ofa_bert.safe_text import one_line
 
 logger = logging.getLogger(__name__)
+
+MOST_UNKNOWN = 0.2
+"""Share of unknown tokens of a split from which the vocabulary is one of another language."""
+LABELS_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -67,42 +73,79 @@ def load_model_and_task(
     )
     tokenizer = load_tokenizer(source.model_name_or_path)
     config = model.config
-    check_fits(config, tokenizer, data)
+    check_fits(config, tokenizer, data, pairs=texts.has_pairs)
+    _warn_of_another_task(config, texts)
     labels = check_labels(config.labels, config.num_classes, texts.labels, texts.hub_labels)
     model.config = dataclasses.replace(
         config,
         labels=labels,
         task_name=texts.name,
         max_seq_length=data.max_seq_length,
-        num_texts=_num_texts(texts),
+        num_texts=2 if texts.has_pairs else 1,
         # Many a config.json leaves it at 0. No weight depends on it, and a graph masks by it.
         pad_token_id=tokenizer.pad_token_id,
     )
+    logger.info("%s", describe_rows(texts, labels))
     return model, tokenizer, encode_task(texts, labels, tokenizer, data.max_seq_length)
 
 
-def _num_texts(texts: TaskData) -> int:
-    """Count the texts of a row, which is the same in all of them."""
-    first = next(iter(texts.dev.values()))[0]
-    return 1 if first.text_pair is None else 2
+def describe_rows(texts: TaskData, labels: tuple[str, ...]) -> str:
+    """Say how many rows of each split were read, and which labels: ``dev 13 rows; labels 0, 1``."""
+    splits = {"train": texts.train, **texts.dev}
+    counts = ", ".join(f"{name} {len(rows)} rows" for name, rows in splits.items() if rows)
+    if texts.regression:
+        return f"{counts}; labels: numbers"
+    shown = ", ".join(one_line(label, MAX_NAME) for label in labels[:LABELS_SHOWN])
+    more = f", ... ({len(labels)} labels)" if len(labels) > LABELS_SHOWN else ""
+    return f"{counts}; labels {shown}{more}"
+
+
+def _warn_of_another_task(config: ModelConfig, texts: TaskData) -> None:
+    """Warn of a classifier that answers to another question than the data's."""
+    if config.task_name and not same_task(config.task_name, texts.name):
+        logger.warning(
+            "the model was trained for task %s and the data are of %s: unless it is to learn that "
+            "now, check --task_name and --model_name_or_path",
+            one_line(config.task_name, MAX_NAME),
+            one_line(texts.name, MAX_NAME),
+        )
 
 
 def encode_task(
     texts: TaskData, labels: tuple[str, ...], tokenizer: Tokenizer, max_seq_length: int
 ) -> EncodedTask:
     """Tokenise a task's rows, with classes numbered by ``labels``."""
+    # F1 counts the second class of the data, wherever it stands among the model's.
+    positive = texts.labels[1] if len(texts.labels) == 2 else None
+    positive_class = labels.index(positive) if positive in labels else 1
 
-    def encode(examples: list[Example]) -> EncodedDataset:
-        return encode_examples(examples, labels, tokenizer, max_seq_length)
+    def encode(name: str, examples: list[Example]) -> EncodedDataset:
+        rows = encode_examples(examples, labels, tokenizer, max_seq_length)
+        _warn_of_unknown_tokens(name, rows, tokenizer)
+        return dataclasses.replace(rows, positive_class=positive_class)
 
     return EncodedTask(
         name=texts.name,
         labels=labels,
         regression=texts.regression,
         metrics=texts.metrics,
-        train=encode(texts.train),
-        dev={name: encode(examples) for name, examples in texts.dev.items()},
+        train=encode("train", texts.train),
+        dev={name: encode(name, examples) for name, examples in texts.dev.items()},
     )
+
+
+def _warn_of_unknown_tokens(name: str, rows: EncodedDataset, tokenizer: Tokenizer) -> None:
+    """Warn of texts in a language that the vocabulary does not know."""
+    around = sum(int((rows.input_ids == i).sum()) for i in tokenizer.frame_ids)
+    unknown = int((rows.input_ids == tokenizer.unk_token_id).sum())
+    share = unknown / max(1, len(rows.input_ids) - around)
+    if share > MOST_UNKNOWN:
+        logger.warning(
+            "%.0f %% of the tokens of %s are unknown to this vocabulary; use a model of the texts' "
+            "language",
+            100 * share,
+            name,
+        )
 
 
 def fingerprints(
@@ -152,8 +195,10 @@ def warn_of_poor_teacher(task: EncodedTask, scores: Mapping[str, float]) -> None
             )
 
 
-def check_fits(config: ModelConfig, tokenizer: Tokenizer, data: DataConfig) -> None:
-    """Raise ``InputError`` unless the network can take the tokenizer's ids and the lengths."""
+def check_fits(
+    config: ModelConfig, tokenizer: Tokenizer, data: DataConfig, *, pairs: bool = False
+) -> None:
+    """Raise ``InputError`` unless the network can take the tokenizer's ids, lengths and pairs."""
     longest = config.max_position_embeddings
     if data.max_seq_length > longest:
         raise InputError(
@@ -164,4 +209,9 @@ def check_fits(config: ModelConfig, tokenizer: Tokenizer, data: DataConfig) -> N
         raise InputError(
             f"the vocabulary has {tokenizer.vocab_size} tokens, the model's embedding "
             f"{config.vocab_size} rows; use the tokenizer the model was trained with"
+        )
+    if pairs and config.type_vocab_size < 2:
+        raise InputError(
+            "the model must know two segments (type_vocab_size) to read pairs of texts; got "
+            f"{config.type_vocab_size}; use another model, or name one text column"
         )

@@ -47,11 +47,12 @@ def bert(
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Give the logits ``[batch, classes]`` and the hidden states, embeddings first.
 
-    One head at a time, one example at a time, padding cut off instead of masked.
+    One head at a time, one example at a time, padding at the end cut off instead of masked.
     """
     logits, hidden_states = [], []
     for ids, types, mask in zip(input_ids, token_type_ids, attention_mask, strict=True):
-        length = int(mask.sum())
+        length = int(np.flatnonzero(mask)[-1]) + 1
+        hole = np.where(mask[:length], 0.0, -np.inf)
         x = (
             w["bert.embeddings.word_embeddings.weight"][ids[:length]]
             + w["bert.embeddings.position_embeddings.weight"][:length]
@@ -75,7 +76,7 @@ def bert(
             contexts = []
             for head in range(heads):
                 at = slice(head * head_dim, (head + 1) * head_dim)
-                probs = softmax(q[:, at] @ k[:, at].T / np.sqrt(head_dim))
+                probs = softmax(q[:, at] @ k[:, at].T / np.sqrt(head_dim) + hole)
                 factor = 1.0 if head_mask is None else head_mask[layer][head]
                 contexts.append(factor * probs @ v[:, at])
             attended = dense(np.concatenate(contexts, -1), "self_attn.out_proj")

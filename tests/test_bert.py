@@ -70,6 +70,18 @@ def test_hidden_dropout_is_on_the_embeddings_both_parts_of_a_layer_and_the_poole
     np.testing.assert_array_equal(output.logits.numpy(), bias)
 
 
+def test_the_classifiers_own_dropout_is_on_the_pooled_token_alone():
+    rates = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    model, batch = tiny_model(tiny_config(classifier_dropout=1.0, **rates)), tiny_batch()
+    model.train()
+    output = model(**tensors(batch))
+    bias = np.broadcast_to(model.classifier.bias.numpy(), output.logits.shape)
+    np.testing.assert_array_equal(output.logits.numpy(), bias)
+    _, hidden_states = oracles.bert_of(model, batch)
+    for ours, theirs in zip(output.hidden_states, hidden_states, strict=True):
+        np.testing.assert_allclose(ours.numpy()[0], theirs[0], **TOLERANCE)
+
+
 def test_masks_and_segments_are_found_from_the_ids_when_left_out():
     model, batch = tiny_model(), tiny_batch()
     batch["token_type_ids"][:] = 0

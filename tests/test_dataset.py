@@ -7,7 +7,7 @@ import pytest
 
 from ofa_bert.config import DataConfig
 from ofa_bert.data import hub
-from ofa_bert.data.dataset import check_labels, class_labels, load_task
+from ofa_bert.data.dataset import check_labels, load_task
 from ofa_bert.data.readers import Example
 from ofa_bert.data.tasks import find_task
 from ofa_bert.errors import InputError
@@ -93,6 +93,14 @@ def test_own_numbers_that_are_not_all_whole_make_a_regression(own):
     assert data.dev["dev"][0].label == 3.0
 
 
+def test_one_word_among_numbers_is_a_bad_row_of_a_regression(own):
+    numbers = [str(0.25 * (i % 12)) for i in range(24)]
+    with pytest.raises(InputError, match=r"line 26: label must be a finite number; got 'N/A'"):
+        load_task(own([*numbers, "N/A"], ["1"]))
+    data = load_task(own([*numbers, "N/A"], ["1"], skip_bad_rows=True))
+    assert (data.labels, len(data.train)) == ((), 24)
+
+
 def test_a_trained_model_says_what_the_development_rows_are(own):
     config = own([], ["2", "1", "2"], train_file=None)
     known = load_task(config, need_train=False, known_labels=("2", "1", "0"))
@@ -102,21 +110,6 @@ def test_a_trained_model_says_what_the_development_rows_are(own):
     assert [e.label for e in numbers.dev["dev"]] == [2.0, 1.0, 2.0]
     with pytest.raises(InputError, match=r"dev.tsv, line 2: label must be one of 0, 1; got '2'"):
         load_task(config, need_train=False, known_labels=("0", "1"))
-
-
-@pytest.mark.parametrize(
-    ("found", "labels"),
-    [
-        ({"10", "9", "-1"}, ("-1", "9", "10")),
-        ({"1.0", "0.0"}, ("0.0", "1.0")),
-        ({"b", "a", "10", "9"}, ("10", "9", "a", "b")),
-        ({"0.5", "1"}, ()),
-        ({"0", "1", "nan"}, ("0", "1")),
-        ({"nan", "x"}, ("nan", "x")),
-    ],
-)
-def test_the_order_of_own_labels(found, labels):
-    assert class_labels(found) == labels
 
 
 def test_a_label_that_training_rows_lack_is_an_error(own):
@@ -147,6 +140,30 @@ def test_a_glue_task_in_own_files_keeps_its_columns_and_labels(tmp_path):
     data = load_task(DataConfig(task_name="sst2", train_file=path, dev_file=path))
     assert (data.name, data.labels) == ("SST-2", ("0", "1"))
     assert data.dev == {"dev": [Example("good", None, "1")]}
+
+
+def test_the_folder_of_all_tasks_is_answered_with_that_of_the_task(tmp_path):
+    (tmp_path / "SST-2").mkdir()
+    config = DataConfig(task_name="sst2", data_dir=str(tmp_path))
+    with pytest.raises(InputError, match=r"must hold train.tsv of SST-2; .*--data_dir .*/SST-2\?$"):
+        load_task(config)
+    with pytest.raises(InputError, match=r"must hold dev.tsv of SST-2; .*--data_dir .*/SST-2\?$"):
+        load_task(config, need_train=False)
+
+
+def test_a_column_that_a_task_lacks_is_not_for_the_user_to_name(tmp_path):
+    for name in ("train.tsv", "dev.tsv"):
+        write(tmp_path / name, "text\tlabel", "good\t1")
+    glue = DataConfig(task_name="SST-2", data_dir=str(tmp_path))
+    expected = "'sentence', as the original files of SST-2 have; .*check --task_name and --data_dir"
+    with pytest.raises(InputError, match=expected) as caught:
+        load_task(glue)
+    assert "--text_columns" not in str(caught.value)
+    mine = DataConfig("SST-2", train_file=str(tmp_path / "train.tsv"), dev_file="dev.tsv")
+    with pytest.raises(
+        InputError, match=r"a column 'sentence'; .*name columns with --text_columns"
+    ):
+        load_task(mine)
 
 
 @pytest.mark.parametrize(

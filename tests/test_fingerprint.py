@@ -56,6 +56,7 @@ def test_weights_and_rows_have_their_own():
     changed = [
         ("model", of(model)),
         ("model", of(tiny_model(tiny_config(hidden_dropout_prob=0.3)))),
+        ("model", of(tiny_model(tiny_config(classifier_dropout=0.3)))),
         ("tokenizer", of(tokenizer=other_vocabulary)),
         ("labels", of(labels=("a", "b", "d"))),
         ("training rows", of(train=tiny_dataset(5, seed=3))),

@@ -26,7 +26,8 @@ from ofa_bert.checkpoint.load import load_model
 from ofa_bert.checkpoint.model_config import read_model_config
 from ofa_bert.checkpoint.save import save_model
 from ofa_bert.checkpoint.weights import read_weights
-from ofa_bert.data.readers import Columns, read_examples
+from ofa_bert.data.readers import read_examples
+from ofa_bert.data.rows import Columns
 from ofa_bert.data.tokenizer import load_tokenizer
 from ofa_bert.errors import InputError
 from ofa_bert.export.model_card import CardFacts, model_card
@@ -45,7 +46,8 @@ import resource, sys
 from pathlib import Path
 from ofa_bert.checkpoint.weights import read_weights
 from ofa_bert.checkpoint.model_config import read_model_config
-from ofa_bert.data.readers import Columns, read_examples
+from ofa_bert.data.readers import read_examples
+from ofa_bert.data.rows import Columns
 from ofa_bert.data.tokenizer import load_tokenizer
 from ofa_bert.errors import InputError
 from ofa_bert.settings_file import read_settings_file

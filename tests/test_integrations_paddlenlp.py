@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ofa_bert.checkpoint.load import load_model
 from ofa_bert.checkpoint.save import save_model
 from ofa_bert.errors import InputError
 from ofa_bert.integrations.paddlenlp import load_sub_model
@@ -52,6 +53,14 @@ def test_labels_go_along(tmp_path: Path) -> None:
     pytest.importorskip("paddlenlp.transformers")
     save_model(tiny_model(tiny_config(labels=("x", "y", "z"))), tmp_path)
     assert load_sub_model(tmp_path).config.id2label == {0: "x", 1: "y", 2: "z"}
+
+
+def test_the_classifiers_own_dropout_is_theirs(tmp_path: Path) -> None:
+    pytest.importorskip("paddlenlp.transformers")
+    for rate, expected in [(0.5, 0.5), (0.0, 0.0), (None, 0.2)]:
+        sizes = {"classifier_dropout": rate, "hidden_dropout_prob": 0.2}
+        save_model(tiny_model(tiny_config(**sizes)), tmp_path)
+        assert load_model(tmp_path).dropout.rate == load_sub_model(tmp_path).dropout.p == expected
 
 
 def test_without_paddlenlp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

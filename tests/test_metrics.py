@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import f1_score
 
 from ofa_bert.errors import InputError
 from ofa_bert.metrics import compute_metrics, score
@@ -21,6 +22,15 @@ def test_f1_counts_the_second_class():
     # Answers all 1, one label of four is 1: precision 1/4, recall 1, F1 = 2/5.
     logits = np.array([[0, 1]] * 4)
     assert compute_metrics(["f1"], logits, np.array([1, 0, 0, 0])) == pytest.approx({"f1": 0.4})
+
+
+@pytest.mark.parametrize("positive_class", [0, 1])
+def test_f1_counts_the_class_it_is_told(positive_class):
+    generator = np.random.default_rng(3)
+    logits, labels = generator.normal(size=(30, 2)), generator.integers(0, 2, 30)
+    expected = f1_score(labels, logits.argmax(1), pos_label=positive_class)
+    found = compute_metrics(["f1"], logits, labels, positive_class)
+    assert found == pytest.approx({"f1": expected})
 
 
 def test_number_metrics_by_hand():

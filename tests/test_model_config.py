@@ -62,6 +62,16 @@ def test_huggingface() -> None:
     assert parse_model_config(HUGGINGFACE, "here") == EXPECTED
 
 
+def test_a_dropout_of_the_classifiers_own() -> None:
+    config = parse_model_config(changed(classifier_dropout=0.5), "here")
+    assert (config.classifier_dropout, config.hidden_dropout_prob) == (0.5, 0.2)
+    assert parse_model_config(json.loads(json.dumps(config.to_dict())), "here") == config
+    # Hugging Face and PaddleNLP write null where it has none.
+    unset = parse_model_config({**HUGGINGFACE, "classifier_dropout": None}, "here")
+    assert unset == EXPECTED
+    assert EXPECTED.classifier_dropout is None
+
+
 def test_paddlenlp_before_config_json() -> None:
     base = {
         name: HUGGINGFACE[name]
@@ -149,6 +159,7 @@ OURS = EXPECTED.to_dict()
             "layer_norm_eps must be a number from 0 to 0.001; got nan",
         ),
         (changed(hidden_dropout_prob=1.5), "hidden_dropout_prob must be a number from 0 to 1"),
+        (changed(classifier_dropout="0.1"), "classifier_dropout must be a number from 0 to 1;"),
         (changed(pad_token_id=-1), "pad_token_id must be a token id; got -1"),
         (changed(hidden_act=["gelu"]), r"hidden_act must be a short text; got \['gelu'\]"),
         (changed(hidden_act="silu"), "hidden_act 'silu' is unknown; "),

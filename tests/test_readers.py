@@ -1,8 +1,10 @@
+import csv
 import logging
 
 import pytest
 
-from ofa_bert.data.readers import Columns, Example, read_examples, read_labels
+from ofa_bert.data.readers import Example, read_examples, read_labels
+from ofa_bert.data.rows import Columns
 from ofa_bert.data.tasks import find_task
 from ofa_bert.errors import InputError
 from tests.shared_data import shared
@@ -127,6 +129,49 @@ def test_the_line_of_a_csv_row_counts_lines_not_rows(tmp_path):
         read_examples(path, SINGLE)
 
 
+ROWS = [f"t{i},{i % 2}" for i in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "kept"),
+    [
+        # Closed nowhere, or where it cannot be: the line is lost, and no other.
+        ({3: '"t3,1'}, 19),
+        ({3: '"t3,1', 10: 'a "quoted" word,1'}, 19),
+        ({3: '"t3,1', 10: '"t10","1"'}, 19),
+        # Closed further down, which makes three fields of eight rows. The row that closes it is
+        # good by itself: within a field a quote is a character.
+        ({3: 'x,"t3', 10: '10",1'}, 19),
+        ({0: '"t0,0', 19: '"t19,1'}, 18),
+    ],
+)
+def test_a_stray_quote_in_a_csv_costs_its_line_and_no_other(tmp_path, caplog, changes, kept):
+    rows = [changes.get(i, row) for i, row in enumerate(ROWS)]
+    path = write(tmp_path, "a.csv", "\n".join(["text,label", *rows]))
+    found = [e.text for e in read_examples(path, SINGLE, labels=("0", "1"), skip_bad_rows=True)]
+    good = [f"t{i}" for i in range(20) if i not in changes]
+    assert [text for text in found if text in good] == good
+    assert len(found) == kept
+    assert f"{20 - kept} malformed rows left out" in caplog.text
+    with pytest.raises(InputError, match=rf"a.csv, line {min(changes) + 2}: row must"):
+        read_examples(path, SINGLE)
+
+
+def test_each_stray_quote_costs_reading_few_lines_again(tmp_path, monkeypatch):
+    pulled = []
+    whole_reader = csv.reader
+
+    def counting(lines, **options):
+        return whole_reader((pulled.append(line) or line for line in lines), **options)
+
+    monkeypatch.setattr("ofa_bert.data.rows.MAX_RECORD_LINES", 10)
+    monkeypatch.setattr("csv.reader", counting)
+    # Each of these opens a quote that the next one closes and opens again, up to the file's end.
+    path = write(tmp_path, "a.csv", "text,label\nfine,1\n" + 'x","y\n' * 300)
+    assert read_examples(path, SINGLE, skip_bad_rows=True) == [Example("fine", None, "1")]
+    assert len(pulled) <= 2 + 300 * 10
+
+
 def test_a_file_of_bad_rows_is_an_error_even_when_they_may_be_skipped(tmp_path):
     path = write(tmp_path, "a.tsv", "text\tlabel\n\t1\n\t1\n")
     with pytest.raises(
@@ -179,8 +224,8 @@ def test_one_or_two_text_columns(names):
 
 def test_labels_are_collected_as_written(tmp_path):
     path = write(tmp_path, "a.tsv", "text\tlabel\nx\tb \ny\ta\nbad\nz\tb\nw\t\n")
-    assert read_labels(path, SINGLE) == {"a", "b"}
-    assert read_labels(path, Columns(("text",))) == set()
+    assert read_labels(path, SINGLE) == {"a": 1, "b": 2}
+    assert read_labels(path, Columns(("text",))) == {}
 
 
 @pytest.mark.parametrize(

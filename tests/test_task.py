@@ -4,15 +4,25 @@ import dataclasses
 
 import numpy as np
 import pytest
+from sklearn.metrics import accuracy_score, f1_score
 
 from ofa_bert.checkpoint.load import load_config
 from ofa_bert.checkpoint.save import save_model
 from ofa_bert.config import DataConfig, SourceConfig, SupernetConfig
+from ofa_bert.data.dataset import TaskData
+from ofa_bert.data.readers import Example
 from ofa_bert.data.tokenizer import load_tokenizer
 from ofa_bert.errors import InputError
+from ofa_bert.evaluate import evaluate_model, predict_logits
 from ofa_bert.export.static import export_static
 from ofa_bert.predictor import Predictor
-from ofa_bert.task import check_fits, importance_rows, load_model_and_task, warn_of_poor_teacher
+from ofa_bert.task import (
+    check_fits,
+    describe_rows,
+    importance_rows,
+    load_model_and_task,
+    warn_of_poor_teacher,
+)
 from tests.oracles import bert_of, weights_of
 from tests.tiny import VOCAB_SIZE, tiny_config, tiny_model, tiny_tokenizer, tiny_vocab
 
@@ -98,6 +108,26 @@ def test_a_teacher_with_the_hubs_names_of_the_classes(tmp_path, data):
     model, _, task = load_model_and_task(source, glue)
     assert model.config.labels == task.labels == ("1", "0")
     assert task.train.labels.tolist() == task.dev["dev"].labels.tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    "names", [("0", "1"), ("1", "0"), ("equivalent", "not_equivalent")], ids=lambda names: names[0]
+)
+def test_f1_is_that_of_class_1_of_the_data_in_any_order_of_the_logits(tmp_path, data, names):
+    generator = np.random.default_rng(5)
+    labels = [str(label) for label in generator.integers(0, 2, 30)]
+    rows = [f"{label}\tw{i}\tw{i + 1} w{i % 3}\n" for i, label in enumerate(labels)]
+    for name in ("train.tsv", "dev.tsv"):
+        (tmp_path / name).write_text("".join(["Quality\t#1 String\t#2 String\n", *rows]))
+    source = write_model(tmp_path / "model", labels=names)
+    mrpc = DataConfig("MRPC", data_dir=str(tmp_path), max_seq_length=16)
+    model, _, task = load_model_and_task(source, mrpc)
+    classes = predict_logits(model, task.dev["dev"]).argmax(1)
+    answers = [task.labels[index] for index in classes]
+    assert len(set(answers)) == 2
+    found = evaluate_model(model, task.dev, task.metrics)
+    assert found["f1"] == pytest.approx(f1_score(labels, answers, pos_label="1"))
+    assert found["accuracy"] == pytest.approx(accuracy_score(labels, answers))
 
 
 def test_a_fresh_classifier_has_the_datas_labels_and_assumes_nothing(tmp_path, data, caplog):
@@ -187,6 +217,79 @@ def test_a_vocabulary_with_its_padding_elsewhere_hides_no_word(tmp_path, data):
         batch = {"input_ids": np.array([row]), "token_type_ids": np.zeros((1, len(row)), "int64")}
         batch["attention_mask"] = np.ones((1, len(row)), "int64")
         np.testing.assert_allclose(answer.logits, bert_of(model, batch)[0][0], rtol=1e-5, atol=1e-5)
+
+
+def test_the_log_says_what_was_read(tmp_path, data, caplog):
+    caplog.set_level("INFO", "ofa_bert.task")
+    source = write_model(tmp_path / "model", labels=("good", "bad"))
+    load_model_and_task(source, data)
+    assert caplog.messages == ["train 5 rows, dev 2 rows; labels good, bad"]
+    caplog.clear()
+    load_model_and_task(source, data, need_train=False)
+    assert caplog.messages == ["dev 2 rows; labels good, bad"]
+    many = tuple(f"c{i}" for i in range(77))
+    rows = {"matched": [Example("w1")] * 3, "mismatched": [Example("w1")]}
+    texts = TaskData("own", many, False, ("accuracy",), [], rows)
+    expected = "matched 3 rows, mismatched 1 rows; labels c0, c1, c2, c3, c4, c5, c6, c7, ... "
+    assert describe_rows(texts, many) == f"{expected}(77 labels)"
+    numbers = dataclasses.replace(texts, labels=(), regression=True)
+    assert describe_rows(numbers, ()) == "matched 3 rows, mismatched 1 rows; labels: numbers"
+
+
+def test_a_model_of_another_task_is_a_warning(tmp_path, data, caplog):
+    def warnings(**changes):
+        caplog.clear()
+        source = write_model(tmp_path / "model", labels=("bad", "good"), **changes)
+        load_model_and_task(source, data)
+        return [message for message in caplog.messages if "for task" in message]
+
+    assert warnings() == warnings(task_name="own") == warnings(task_name="OWN") == []
+    (message,) = warnings(task_name="MRPC")
+    assert "the model was trained for task MRPC and the data are of own" in message
+    # A fresh classifier was trained for nothing.
+    assert warnings(task_name="MRPC", keep_classifier=False) == []
+
+
+def test_a_vocabulary_of_another_language_is_a_warning(tmp_path, data, caplog):
+    source = write_model(tmp_path / "model", labels=("bad", "good"))
+    few = [("w1 w2 w3 w4 x", "good")]  # 1 of 5 tokens
+    more = [("w1 x y", "good"), ("w2 x", "bad")]  # 3 of 5
+    config = dataclasses.replace(data, dev_file=write_tsv(tmp_path / "dev.tsv", few))
+    load_model_and_task(source, config)
+    assert caplog.messages == []
+    config = dataclasses.replace(data, dev_file=write_tsv(tmp_path / "dev.tsv", more))
+    for _ in range(2):  # The second time the ids come from the cache.
+        caplog.clear()
+        load_model_and_task(source, config)
+        assert caplog.messages == [
+            "60 % of the tokens of dev are unknown to this vocabulary; use a model of the texts' "
+            "language"
+        ]
+
+
+def test_a_model_of_one_segment_takes_no_pairs(tmp_path, data):
+    source = write_model(tmp_path / "model", labels=("bad", "good"), type_vocab_size=1)
+    load_model_and_task(source, data)
+    pairs = dataclasses.replace(data, text_columns=("text", "text"))
+    with pytest.raises(InputError, match=r"two segments .* pairs of texts; got 1; use another"):
+        load_model_and_task(source, pairs)
+
+
+def test_a_literal_pad_is_the_same_to_evaluation_graph_and_model(tmp_path, data):
+    texts = ["w1 [PAD] w2", "w1 [PAD] [PAD] [PAD] w5 w6", "w3"]
+    rows = [(text, "good") for text in texts]
+    data = dataclasses.replace(data, dev_file=write_tsv(tmp_path / "dev.tsv", rows))
+    source = write_model(tmp_path / "model", labels=("bad", "good"))
+    model, tokenizer, task = load_model_and_task(source, data)
+    found = predict_logits(model, task.dev["dev"])
+    export_static(model, tmp_path / "static", tokenizer=tokenizer, max_seq_length=16)
+    static = [answer.logits for answer in Predictor(tmp_path / "static").predict(texts)]
+    np.testing.assert_allclose(found, static, rtol=1e-5, atol=1e-5)
+    for i, text in enumerate(texts):
+        ids = np.array([ids_of(text)])
+        mask = (ids != tiny_vocab().index("[PAD]")).astype("int64")
+        batch = {"input_ids": ids, "token_type_ids": 0 * ids, "attention_mask": mask}
+        np.testing.assert_allclose(found[i], bert_of(model, batch)[0][0], rtol=1e-5, atol=1e-5)
 
 
 def test_a_teacher_that_is_worse_than_the_largest_class_is_a_warning(tmp_path, data, caplog):

@@ -3,8 +3,10 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import AddedToken
 
-from ofa_bert.data.readers import Columns, read_examples
+from ofa_bert.data.readers import read_examples
+from ofa_bert.data.rows import Columns
 from ofa_bert.data.tokenizer import Tokenizer, load_tokenizer, longest_first
 from ofa_bert.errors import InputError
 from tests.shared_data import shared
@@ -100,6 +102,122 @@ def test_a_config_beside_vocab_txt_keeps_case(tmp_path):
     tokenizer = load_tokenizer(tmp_path)
     assert not tokenizer.do_lower_case
     assert ids_of(tokenizer.encode(["W"], None, 8)) == [[2, 11, 3]]
+
+
+def copy_with_config(folder, tokenizer, **config):
+    tokenizer.save(folder)
+    (folder / "vocab.txt").unlink()
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    return load_tokenizer(folder)
+
+
+def test_a_config_beside_tokenizer_json_wins_and_the_log_says_so(tmp_path, caplog):
+    lower = Tokenizer.from_vocab(VOCAB)
+    assert ids_of(lower.encode(["We W 中we"], None, 8)) == [[2, 8, 1, 10, 8, 3]]
+    cased = copy_with_config(tmp_path, lower, do_lower_case=False, tokenize_chinese_chars=False)
+    # "We" is none of the vocabulary, and "中we" is one word.
+    assert ids_of(cased.encode(["We W 中we"], None, 8)) == [[2, 1, 11, 1, 3]]
+    (message,) = caplog.messages
+    assert "taking do_lower_case False (not True), tokenize_chinese_chars False" in message
+    assert cased.fingerprint != lower.fingerprint
+    # What is written of it agrees with itself.
+    caplog.clear()
+    (tmp_path / "saved").mkdir()
+    cased.save(tmp_path / "saved")
+    assert load_tokenizer(tmp_path / "saved").fingerprint == cased.fingerprint
+    assert caplog.messages == []
+
+
+def test_a_config_that_says_nothing_leaves_tokenizer_json_as_it_is(tmp_path, caplog):
+    cased = Tokenizer.from_vocab(VOCAB, do_lower_case=False, strip_accents=True)
+    assert copy_with_config(tmp_path, cased).fingerprint == cased.fingerprint
+    assert caplog.messages == []
+
+
+ADDED = {"covid19x": 13, "[e1]": 12}
+DECODER = {
+    "0": {"content": "[PAD]", "special": True},
+    "5": {"content": "un", "normalized": True, "single_word": True},
+    "12": {"content": "[E1]", "normalized": False, "special": True},
+}
+
+
+def test_added_tokens_follow_the_vocabulary(tmp_path):
+    write_vocab(tmp_path)
+    (tmp_path / "added_tokens.json").write_text(json.dumps(ADDED))
+    tokenizer = load_tokenizer(tmp_path)
+    assert tokenizer.vocab_size == 14
+    texts = ["we [E1] we", "Covid19x we[e1]", "un[PAD]"]
+    expected = [[2, 8, 12, 8, 3], [2, 13, 8, 12, 3], [2, 5, 0, 3]]
+    assert ids_of(tokenizer.encode(texts, None, 8)) == expected
+    (tmp_path / "saved").mkdir()
+    tokenizer.save(tmp_path / "saved")
+    assert ids_of(load_tokenizer(tmp_path / "saved").encode(texts, None, 8)) == expected
+    (tmp_path / "saved" / "tokenizer.json").unlink()
+    assert ids_of(load_tokenizer(tmp_path / "saved").encode(texts, None, 8)) == expected
+
+
+def test_added_tokens_of_a_config_keep_their_kind(tmp_path):
+    write_vocab(tmp_path)
+    config = {"added_tokens_decoder": DECODER}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    encoded = load_tokenizer(tmp_path).encode(["we[E1]un", "[e1] unable"], None, 8)
+    # A special one is found as it is written; "un" at the start of a word is a piece of it.
+    assert ids_of(encoded) == [[2, 8, 12, 5, 3], [2, 1, 1, 1, 5, 7, 3]]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("added_tokens.json", {"x": 13}, "got id 13 for 'x', which would be 12; check added_tok"),
+        ("added_tokens.json", {"x": 12, "y": 12}, "got id 12 for 'y', which would be 13"),
+        ("added_tokens.json", {"we": 9}, "got id 9 for 'we', which would be 8"),
+        ("added_tokens.json", {"x": "12"}, "must have an id below 4194304; got '12'"),
+        ("added_tokens.json", {"": 12}, "must be a text of 1 to 200 characters; got ''"),
+        ("added_tokens.json", {"\ud800": 12}, "must be a text of 1 to 200 characters; got"),
+        ("added_tokens.json", {"x" * 201: 12}, "must be a text of 1 to 200 characters; got 'xx"),
+        # Nothing is left of it, which the library's search fails on.
+        ("added_tokens.json", {"\u200b": 12}, r"added tokens must be visible texts; got '.u200b'"),
+        ("tokenizer_config.json", {"added_tokens_decoder": [1]}, r"must be an object; got \[1\]"),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"1": 2}}, "must be an object; got 2"),
+        (
+            "tokenizer_config.json",
+            {"added_tokens_decoder": {"9" * 5000: {"content": "x"}}},
+            "must have an id below 4194304; got '99",
+        ),
+        (
+            "tokenizer_config.json",
+            {"added_tokens_decoder": {"3": {"content": "[CLS]"}}},
+            r"got id 3 for '\[CLS\]', which would be 2",
+        ),
+    ],
+)
+def test_added_tokens_that_cannot_be(tmp_path, name, values, message):
+    write_vocab(tmp_path)
+    (tmp_path / name).write_text(json.dumps(values))
+    with pytest.raises(InputError, match=message):
+        load_tokenizer(tmp_path)
+
+
+def test_added_tokens_of_a_tokenizer_json_that_cannot_be(tmp_path):
+    Tokenizer.from_vocab(VOCAB, added_tokens=[(12, AddedToken("[e1]"))]).save(tmp_path)
+    whole = (tmp_path / "tokenizer.json").read_text()
+    for content, message in [("\u200b", "visible texts"), ("x" * 201, "1 to 200 characters")]:
+        (tmp_path / "tokenizer.json").write_text(whole.replace('"[e1]"', json.dumps(content)))
+        with pytest.raises(InputError, match=message):
+            load_tokenizer(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore")  # paddlenlp's import
+def test_ids_of_added_tokens_are_paddlenlps(tmp_path):
+    transformers = pytest.importorskip("paddlenlp.transformers")
+    write_vocab(tmp_path)
+    theirs = transformers.BertTokenizer(str(tmp_path / "vocab.txt"))
+    theirs.add_tokens(["[E1]", "covid19x"])
+    (tmp_path / "added_tokens.json").write_text(json.dumps(theirs.get_added_vocab()))
+    ours = load_tokenizer(tmp_path)
+    for text in ["we [E1] we", "covid19xun we", "[e1]COVID19X", "中[E1]中", "xcovid19x.we"]:
+        assert ids_of(ours.encode([text], None, 32)) == [theirs(text)["input_ids"]], text
 
 
 @pytest.mark.parametrize("do_lower_case", [True, False])

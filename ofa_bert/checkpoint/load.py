@@ -123,7 +123,7 @@ def _with_new_classes(
     """Give the config the classes of a fresh classifier; the names it holds were of another one."""
     if num_classes is None:
         num_classes = len(labels) or config.num_classes
-    return dataclasses.replace(config, num_classes=num_classes, labels=labels)
+    return dataclasses.replace(config, num_classes=num_classes, labels=labels, task_name=None)
 
 
 def _with_same_classes(

@@ -173,6 +173,8 @@ def _common(values: Mapping[str, Any]) -> dict[str, Any]:
     known: dict[str, Any] = {n: _integer(values, n, default) for n, default in INTEGERS.items()}
     for name, (default, most) in FRACTIONS.items():
         known[name] = _fraction(name, values.get(name, default), most)
+    rate = values.get("classifier_dropout")
+    known["classifier_dropout"] = rate if rate is None else _fraction("classifier_dropout", rate, 1)
     act = values.get("hidden_act", "gelu")
     act = _checked("hidden_act", act, "a short text", lambda v: isinstance(v, str) and len(v) < 40)
     pad = values.get("pad_token_id", 0)

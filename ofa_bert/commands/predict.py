@@ -96,4 +96,6 @@ def _next_lines(lines: Iterator[str], name: str, start: int) -> list[str]:
     try:
         return [line.removesuffix("\n").removesuffix("\r") for line in islice(lines, ROWS_AT_ONCE)]
     except UnicodeDecodeError as error:
-        raise InputError(f"input {name} is not UTF-8 after line {start - 1}: {error}") from None
+        raise InputError(
+            f"input {name} is not UTF-8 in line {start} or after it: {error}"
+        ) from None

@@ -56,16 +56,17 @@ def make_batch(
     """Pad rows to their longest; without counts of a step, the batch is the whole step."""
     lengths = dataset.lengths[indices]
     shape = (len(indices), int(lengths.max()))
-    attention_mask = np.arange(shape[1]) < lengths[:, None]
+    is_row = np.arange(shape[1]) < lengths[:, None]
     input_ids = np.full(shape, dataset.pad_token_id, "int64")
     token_type_ids = np.zeros(shape, "int64")
-    input_ids[attention_mask] = np.concatenate([dataset.row(i)[0] for i in indices])
-    token_type_ids[attention_mask] = np.concatenate([dataset.row(i)[1] for i in indices])
-    num_tokens = int(lengths.sum())
+    input_ids[is_row] = np.concatenate([dataset.row(i)[0] for i in indices])
+    token_type_ids[is_row] = np.concatenate([dataset.row(i)[1] for i in indices])
+    num_tokens = int(dataset.token_counts[indices].sum())
     return Batch(
         input_ids=paddle.to_tensor(input_ids),
         token_type_ids=paddle.to_tensor(token_type_ids),
-        attention_mask=paddle.to_tensor(attention_mask.astype("int64")),
+        # By id, as the exported graph masks: a text may hold a literal [PAD].
+        attention_mask=paddle.to_tensor((input_ids != dataset.pad_token_id).astype("int64")),
         labels=paddle.to_tensor(dataset.labels[indices]),
         indices=np.asarray(indices, "int64"),
         num_tokens=num_tokens,
@@ -137,7 +138,7 @@ def training_steps(
     """
     rows_per_step = batch_size * accumulation * world_size
     for rows in _step_rows(dataset.lengths, rows_per_step, seed, epoch)[skip:]:
-        counts = {"step_examples": len(rows), "step_tokens": int(dataset.lengths[rows].sum())}
+        counts = {"step_examples": len(rows), "step_tokens": int(dataset.token_counts[rows].sum())}
         forwards = math.ceil(len(rows) / (batch_size * world_size))
         # Neighbours are of similar length: processes that wait for each other get the same work.
         parts = np.array_split(rows, forwards * world_size)[rank::world_size]

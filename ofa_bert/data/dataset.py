@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ofa_bert.config import DataConfig
 from ofa_bert.data.hub import fetch_glue
-from ofa_bert.data.readers import Columns, Example, read_examples, read_labels
-from ofa_bert.data.tasks import DEV, Task, find_task, is_task
+from ofa_bert.data.own_labels import own_labels
+from ofa_bert.data.readers import Example, read_examples
+from ofa_bert.data.rows import Columns
+from ofa_bert.data.tasks import DEV, Task, find_task, is_task, same_task
 from ofa_bert.errors import InputError
 
 CLASS_METRICS = ("accuracy",)
@@ -38,6 +39,12 @@ class TaskData:
     hub_labels: tuple[str, ...] = ()
     """Other names of the classes, by index, in any case; see ``Task``."""
 
+    @property
+    def has_pairs(self) -> bool:
+        """Whether each text comes with a second one."""
+        rows = [*self.train[:1], *(row for split in self.dev.values() for row in split[:1])]
+        return any(row.text_pair is not None for row in rows)
+
 
 @dataclass(frozen=True)
 class _Files:
@@ -55,9 +62,8 @@ def load_task(
 ) -> TaskData:
     """Read the texts a config names.
 
-    A GLUE task knows its labels. In a user's own files they are those of the training file: all
-    of them numbers and not all whole makes a regression, else each is a class, whole numbers in
-    the order of their values and other labels in that of their characters.
+    A GLUE task knows its labels. In a user's own files they are those of the training file: a
+    number with a fraction makes a regression, else each is a class; see ``own_labels``.
 
     Args:
         config: a GLUE task with ``data_dir``, or own files, or a GLUE task alone, which is
@@ -175,7 +181,10 @@ def _find_files(config: DataConfig, task: Task | None, need_train: bool) -> _Fil
         if not folder.is_dir():
             raise InputError(f"data_dir must be a directory; got {config.data_dir!r}")
         train = folder / task.train_file if need_train else None
-        return _Files(columns, train, {s: folder / name for s, name in task.dev_files.items()})
+        dev = {split: folder / name for split, name in task.dev_files.items()}
+        for file in filter(None, (train, *dev.values())):
+            _check_is_there(file, task)
+        return _Files(columns, train, dev)
     for name, path in [("train_file", config.train_file), ("dev_file", config.dev_file)]:
         if path is None and (need_train or name == "dev_file"):
             raise InputError(f"{name} must be given with your own files; got none; type --{name}")
@@ -183,10 +192,25 @@ def _find_files(config: DataConfig, task: Task | None, need_train: bool) -> _Fil
     return _Files(columns, train, {DEV: Path(str(config.dev_file))})
 
 
+def _check_is_there(path: Path, task: Task) -> None:
+    """Raise ``InputError`` if the file is missing and the folder of all tasks was given."""
+    if path.exists():
+        return
+    nearby = [
+        p for p in sorted(path.parent.iterdir()) if p.is_dir() and same_task(p.name, task.name)
+    ]
+    if nearby:
+        raise InputError(
+            f"data_dir must hold {path.name} of {task.name}; got {str(path.parent)!r}, which does "
+            f"not; did you mean --data_dir {nearby[0]}?"
+        )
+
+
 def _columns(config: DataConfig, task: Task | None) -> Columns:
     text = config.text_columns or (task.text_columns if task else ())
     label = config.label_column or (task.label_column if task else None)
-    columns = Columns(text, label)
+    original = task.name if task and config.data_dir and not config.text_columns else None
+    columns = Columns(text, label, original)
     if label is None:
         raise InputError(
             "label_column must name the label's column; got none; type --label_column label"
@@ -199,10 +223,7 @@ def _load_own(
 ) -> TaskData:
     labels = known_labels
     if files.train is not None or not known_labels:
-        path = files.train or files.dev[DEV]
-        labels = () if regression else class_labels(read_labels(path, files.columns))
-        if len(labels) == 1:
-            raise InputError(f"{path} must hold at least two labels; got {labels[0]!r} alone")
+        labels = () if regression else own_labels(files.train or files.dev[DEV], files.columns)
     regression = not labels
     train = _read(files.train, files, config, labels, regression)
     dev = {DEV: _read(files.dev[DEV], files, config, labels, regression)}
@@ -214,22 +235,6 @@ def _load_own(
         train=_first(train, config),
         dev=dev,
     )
-
-
-def class_labels(found: set[str]) -> tuple[str, ...]:
-    """Give the classes among labels, in order; none where they are numbers and not all whole.
-
-    Whole numbers are ordered by value, other labels by their characters. Among numbers ``nan``
-    and ``inf`` are no class, so that the reader then names the line they stand in.
-    """
-    try:
-        numbers = {label: float(label) for label in found}
-    except ValueError:
-        return tuple(sorted(found))
-    finite = [label for label in found if math.isfinite(numbers[label])]
-    if not all(numbers[label].is_integer() for label in finite):
-        return ()
-    return tuple(sorted(finite, key=lambda label: (numbers[label], label)))
 
 
 def _read(

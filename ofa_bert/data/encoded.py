@@ -31,6 +31,8 @@ class EncodedDataset:
     labels: np.ndarray
     """``[rows]``: int64 classes, or float32 numbers for a regression."""
     pad_token_id: int = 0
+    positive_class: int = 1
+    """Index of the class that F1 counts."""
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -39,6 +41,15 @@ class EncodedDataset:
     def lengths(self) -> np.ndarray:
         """Tokens of each row, int64 ``[rows]``."""
         return np.diff(self.offsets)
+
+    @cached_property
+    def token_counts(self) -> np.ndarray:
+        """Tokens of each row that no mask leaves out, int64 ``[rows]``.
+
+        A text may hold ``[PAD]``, which is padding to a graph: it masks by id.
+        """
+        counted = np.concatenate([[0], np.cumsum(self.input_ids != self.pad_token_id)])
+        return np.diff(counted[self.offsets])
 
     def row(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Give the token ids and segment ids of one row, ``[length]`` each."""
@@ -104,7 +115,13 @@ def encode_examples(
         arrays = cached_arrays(key, ("input_ids", "token_type_ids", "offsets"), build)
     else:
         arrays = build()
-    return EncodedDataset(**arrays, labels=encoded_labels, pad_token_id=tokenizer.pad_token_id)
+    return EncodedDataset(
+        input_ids=arrays["input_ids"],
+        token_type_ids=arrays["token_type_ids"],
+        offsets=arrays["offsets"],
+        labels=encoded_labels,
+        pad_token_id=tokenizer.pad_token_id,
+    )
 
 
 def encode_labels(examples: Sequence[Example], labels: Sequence[str]) -> np.ndarray:

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import codecs
-import csv
 import json
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
-from ofa_bert.checkpoint.files import check_fits_memory
-from ofa_bert.errors import MAX_NAME, MAX_NAMES, InputError, nearest
+from ofa_bert.data.rows import BadRowError, Columns, read_rows
+from ofa_bert.errors import MAX_NAME, MAX_NAMES, InputError
 from ofa_bert.safe_text import is_label, short
 
 logger = logging.getLogger(__name__)
 
 SKIP_HINT = "mend it, or pass --skip_bad_rows to leave such rows out"
-MEMORY_OF_A_BYTE = 4
-"""The bytes, their text, its lines and the examples."""
-SUFFIXES = (".tsv", ".txt", ".csv", ".jsonl")
 
 
 @dataclass(frozen=True)
@@ -32,41 +27,6 @@ class Example:
     text_pair: str | None = None
     label: str | float | None = None
     """The class as written in the file; a number for a regression."""
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Where a file keeps its texts and its label."""
-
-    text: tuple[str, ...]
-    """One or two names. 0-based numbers say that a tsv or csv file has no header."""
-    label: str | None = None
-    """A name or a number; None reads texts alone."""
-
-    def __post_init__(self) -> None:
-        if len(self.text) not in (1, 2):
-            raise InputError(
-                f"text_columns must name one or two columns; got {list(self.text)}; "
-                "type e.g. --text_columns sentence --label_column label"
-            )
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Text columns, then the label's."""
-        return self.text if self.label is None else (*self.text, self.label)
-
-    @property
-    def numbered(self) -> bool:
-        """Whether columns are given by number, so that the first row is data."""
-        return all(name.isdecimal() for name in self.names)
-
-
-class BadRowError(Exception):
-    """What is wrong with one row."""
-
-
-Row = tuple[int, Mapping[str, object] | BadRowError]
-"""Line number, from 1, and the row by column name, or what is wrong with it."""
 
 
 def read_examples(
@@ -80,8 +40,8 @@ def read_examples(
     r"""Read the rows of a file; its suffix says how: ``.tsv`` or ``.txt``, ``.csv``, ``.jsonl``.
 
     In a tsv file a quote mark is a character like any other; in a csv file fields may be quoted
-    and then span lines. Lines end with ``\n`` or ``\r\n`` and nowhere else; blank lines at the
-    end of the file and a byte order mark at its start are passed over.
+    and then span up to 1000 lines. Lines end with ``\n`` or ``\r\n`` and nowhere else; blank
+    lines at the end of the file and a byte order mark at its start are passed over.
 
     Args:
         path: the file, UTF-8.
@@ -97,7 +57,7 @@ def read_examples(
     """
     path = Path(path)
     examples, faults = [], []
-    for line, row in _rows(path, columns):
+    for line, row in read_rows(path, columns):
         try:
             if isinstance(row, BadRowError):
                 raise row
@@ -119,20 +79,21 @@ def read_examples(
     return examples
 
 
-def read_labels(path: str | Path, columns: Columns) -> set[str]:
-    """Collect the labels of a file, as written; malformed rows are passed over.
+def read_labels(path: str | Path, columns: Columns) -> Counter[str]:
+    """Count the labels of a file, as written; malformed rows are passed over.
 
     Raises:
         InputError: if the file is missing, empty, of another suffix or lacks a column.
     """
-    found = set()
-    for _, row in _rows(Path(path), columns):
+    found: Counter[str] = Counter()
+    for _, row in read_rows(Path(path), columns):
         try:
-            if not isinstance(row, BadRowError):
-                found.add(_label(row, columns))
+            label = None if isinstance(row, BadRowError) else _label(row, columns)
         except BadRowError:
             continue  # read_examples reports or counts it.
-    return {label for label in found if label is not None}
+        if label is not None:
+            found[label] += 1
+    return found
 
 
 def _example(
@@ -196,106 +157,3 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _rows(path: Path, columns: Columns) -> Iterator[Row]:
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise InputError(
-            f"data file must end in one of {', '.join(SUFFIXES)}; got {path.name!r}; "
-            "rename it after its form"
-        )
-    lines = _lines(path)
-    if suffix == ".jsonl":
-        return _json_rows(lines, columns)
-    records = _csv_records(lines) if suffix == ".csv" else _tsv_records(lines)
-    return _table_rows(path, records, columns)
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        if path.exists() and not path.is_file() and not path.is_dir():
-            raise InputError(f"data file must be a file; got {path}, a pipe or device")
-        check_fits_memory(path, "data file", times=MEMORY_OF_A_BYTE)
-        content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
-    except FileNotFoundError:
-        raise InputError(f"data file must exist; got {path}, which does not") from None
-    except OSError as error:
-        raise InputError(f"data file {path} cannot be read: {error.strerror}") from None
-    # Bytes that are not UTF-8 become lone surrogates here, and an error with its line later.
-    text = content.decode("utf-8", errors="surrogateescape").rstrip("\r\n")
-    if not text.strip():
-        raise InputError(f"data file must hold rows; got {path}, which is empty")
-    # Not splitlines(): it also cuts at U+2028, U+0085 and others that stand inside real texts.
-    return [line.removesuffix("\r") for line in text.split("\n")]
-
-
-def _tsv_records(lines: list[str]) -> Iterator[tuple[int, list[str] | BadRowError]]:
-    for number, line in enumerate(lines, start=1):
-        yield number, line.split("\t")
-
-
-def _csv_records(lines: list[str]) -> Iterator[tuple[int, list[str] | BadRowError]]:
-    reader = csv.reader((line + "\n" for line in lines), strict=True)
-    while True:
-        number = reader.line_num + 1
-        try:
-            yield number, next(reader)
-        except csv.Error as error:
-            yield number, BadRowError(f"row must be valid csv; got a mistake: {error}")
-        except StopIteration:
-            return
-
-
-def _table_rows(
-    path: Path, records: Iterator[tuple[int, list[str] | BadRowError]], columns: Columns
-) -> Iterator[Row]:
-    number, first = next(records)
-    if isinstance(first, BadRowError):
-        raise InputError(f"{path}, line {number}: {first}")
-    header = [str(i) for i in range(len(first))] if columns.numbered else first
-    for name in columns.names:
-        if name not in header:
-            raise InputError(_missing_column(path, name, header, columns.numbered))
-    if columns.numbered:
-        yield number, dict(zip(header, first, strict=True))
-    for number, record in records:
-        if isinstance(record, BadRowError):
-            yield number, record
-        elif len(record) != len(header):
-            yield (
-                number,
-                BadRowError(f"row must have {len(header)} fields; got {len(record)}"),
-            )
-        else:
-            yield number, dict(zip(header, record, strict=True))
-
-
-def _missing_column(path: Path, name: str, header: list[str], numbered: bool) -> str:
-    if numbered:
-        return (
-            f"{path} must have a column number {name}; got {len(header)} columns, "
-            f"0 to {len(header) - 1}"
-        )
-    return (
-        f"{path} must have a column {name!r}; got others; {nearest(name, header)}; "
-        "name columns with --text_columns and --label_column (0-based numbers: no header)"
-    )
-
-
-def _json_rows(lines: list[str], columns: Columns) -> Iterator[Row]:
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            yield number, BadRowError("row must be one JSON object; got broken JSON")
-            continue
-        if not isinstance(row, dict):
-            yield number, BadRowError(f"row must be a JSON object; got {line[:40]!r}")
-            continue
-        missing = [name for name in columns.names if name not in row]
-        if missing:
-            hint = nearest(missing[0], islice(row, MAX_NAMES))
-            yield number, BadRowError(f"row must have a key {missing[0]!r}; got others; {hint}")
-        else:
-            yield number, row

@@ -85,6 +85,11 @@ def is_task(name: str) -> bool:
     return _plain(name) in _BY_PLAIN_NAME
 
 
+def same_task(first: str, second: str) -> bool:
+    """Say whether two names of tasks, GLUE or other, differ in case, ``-`` and ``_`` at most."""
+    return _plain(first) == _plain(second)
+
+
 def find_task(name: str) -> Task:
     """Find a GLUE task by a name in any case, with or without ``-`` and ``_``: ``sst2``.
 

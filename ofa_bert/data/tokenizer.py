@@ -4,43 +4,43 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors
 from tokenizers import Tokenizer as Backend
 
-from ofa_bert.checkpoint.files import parse_json, read_json, read_small, reason, replacing
+from ofa_bert.checkpoint.files import replacing
 from ofa_bert.checkpoint.hub import fetch_vocab, is_hub_name
 from ofa_bert.data.ragged import Ragged
+from ofa_bert.data.tokenizer_files import (
+    ADDED_FILE,
+    CONFIG_FILE,
+    MAX_VOCAB_SIZE,
+    SINGLES,
+    TOKENIZER_FILE,
+    VOCAB_FILE,
+    add_tokens,
+    check_added_tokens,
+    follow_config,
+    parse_added_tokens,
+    parse_options,
+    read_added_tokens,
+    read_backend,
+    read_config,
+    read_vocab,
+)
 from ofa_bert.errors import InputError
-from ofa_bert.safe_text import short
 
 logger = logging.getLogger(__name__)
 
-VOCAB_FILE = "vocab.txt"
-TOKENIZER_FILE = "tokenizer.json"
-CHARSMAP = "precompiled_charsmap"
-CONFIG_FILE = "tokenizer_config.json"
-
 PAD, UNK, CLS, SEP, MASK = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
 NEEDED = (PAD, UNK, CLS, SEP)
-
-# PaddleNLP makes a word of each of these: punctuation, symbols, eight single characters, and the
-# ideographs its range of CJK extension E leaves out. The Rust library's BertPreTokenizer leaves
-# most of them inside words, and its table of punctuation is of an older Unicode.
-SINGLES = "[\\p{P}\\p{S}\u00b2\u00b5\u00ba\u00d8\u014b\u01b1\u3007\U0002b820-\U0002b91f]"
-
-
-MAX_VOCAB_SIZE = 1 << 22
-"""A saved vocabulary has a line for each id, whether or not it has a token."""
-MAX_WORD_CHARS = 1000
-"""WordPiece takes time quadratic in the length of a word; longer ones are unknown."""
-MAX_TOKENIZER_BYTES = 64 << 20
+SPECIAL = (*NEEDED, MASK)
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Tokenizer:
         """Take over a WordPiece tokenizer; truncation and padding it may hold are dropped.
 
         Raises:
-            InputError: if the vocabulary lacks a special token.
+            InputError: if the vocabulary lacks a special token, or an added token cannot be.
         """
         missing = [token for token in NEEDED if backend.token_to_id(token) is None]
         # An added token of that name is none for the model, which fails at the first odd word.
@@ -75,6 +75,7 @@ class Tokenizer:
         largest = max(backend.get_vocab(with_added_tokens=True).values())
         if largest >= MAX_VOCAB_SIZE:
             raise InputError(f"vocabulary must number tokens below {MAX_VOCAB_SIZE}; got {largest}")
+        check_added_tokens(backend)
         backend.no_truncation()
         backend.no_padding()
         if isinstance(backend.pre_tokenizer, pre_tokenizers.BertPreTokenizer):
@@ -90,6 +91,7 @@ class Tokenizer:
         do_lower_case: bool = True,
         strip_accents: bool | None = None,
         tokenize_chinese_chars: bool = True,
+        added_tokens: Sequence[tuple[int, AddedToken]] = (),
     ) -> Tokenizer:
         """Make the tokenizer of a WordPiece vocabulary.
 
@@ -98,9 +100,11 @@ class Tokenizer:
             do_lower_case: whether texts are lower-cased first.
             strip_accents: whether accents are removed first; None: as ``do_lower_case``.
             tokenize_chinese_chars: whether each Chinese character is a word.
+            added_tokens: texts that are one token wherever they stand, with their ids: of the
+                vocabulary, or following it without a gap.
 
         Raises:
-            InputError: if a special token is missing.
+            InputError: if a special token is missing, or an added token cannot have its id.
         """
         vocab = {token: index for index, token in enumerate(tokens) if token}
         backend = Backend(models.WordPiece(vocab, unk_token=UNK, max_input_chars_per_word=100))
@@ -115,7 +119,8 @@ class Tokenizer:
         if CLS in vocab and SEP in vocab:
             # encode() does this itself; other readers of the saved tokenizer.json need it.
             backend.post_processor = processors.BertProcessing((SEP, vocab[SEP]), (CLS, vocab[CLS]))
-        backend.add_special_tokens([token for token in (*NEEDED, MASK) if token in vocab])
+        backend.add_special_tokens([token for token in SPECIAL if token in vocab])
+        add_tokens(backend, added_tokens, SPECIAL)
         return cls(backend)
 
     def encode(
@@ -164,6 +169,9 @@ class Tokenizer:
             "sep_token": SEP,
             "mask_token": MASK,
         }
+        tokens = self._state()["added_tokens"]
+        if added := {t.pop("id"): t for t in tokens if t["content"] not in SPECIAL}:
+            config["added_tokens_decoder"] = added
         for name, content in [
             (VOCAB_FILE, "".join(f"{line}\n" for line in lines)),
             (TOKENIZER_FILE, self._backend.to_str()),
@@ -188,6 +196,16 @@ class Tokenizer:
         return self._backend.token_to_id(PAD)
 
     @property
+    def unk_token_id(self) -> int:
+        """Id of what the vocabulary does not know."""
+        return self._backend.token_to_id(UNK)
+
+    @property
+    def frame_ids(self) -> tuple[int, int]:
+        """Ids of the tokens that begin and end a text."""
+        return self._cls, self._sep
+
+    @property
     def do_lower_case(self) -> bool:
         """Whether texts are lower-cased."""
         return bool(self._normalizer().get("lowercase", False))
@@ -202,16 +220,20 @@ class Tokenizer:
         return [encoding.ids for encoding in encodings]
 
     def _normalizer(self) -> dict[str, Any]:
-        return json.loads(self._backend.to_str())["normalizer"] or {}
+        return self._state()["normalizer"] or {}
+
+    def _state(self) -> dict[str, Any]:
+        return json.loads(self._backend.to_str())
 
 
 def load_tokenizer(directory: str | Path) -> Tokenizer:
     """Read a tokenizer from a directory: tokenizer.json, or else vocab.txt; or by its hub name.
 
-    With vocab.txt, ``do_lower_case``, ``strip_accents`` and ``tokenize_chinese_chars`` are those of
-    tokenizer_config.json where it says them; texts are lower-cased by default, and the log
-    says so of a hub name without that file. Either way a symbol such as ``£`` is a word of its own,
-    as in PaddleNLP.
+    ``do_lower_case``, ``strip_accents`` and ``tokenize_chinese_chars`` are those of
+    tokenizer_config.json where it says them; a warning says where tokenizer.json differs. With
+    vocab.txt texts are lower-cased by default, and the log says so of a hub name without that file;
+    the tokens of added_tokens.json and of the config's ``added_tokens_decoder`` follow the
+    vocabulary. Either way a symbol such as ``£`` is a word of its own, as in PaddleNLP.
 
     Raises:
         InputError: if neither file is there, one is broken or no WordPiece, or a special token is
@@ -220,16 +242,19 @@ def load_tokenizer(directory: str | Path) -> Tokenizer:
     if not Path(directory).exists() and is_hub_name(str(directory)):
         return _from_hub(str(directory))
     directory = Path(directory)
+    config, where = read_config(directory / CONFIG_FILE), str(directory / CONFIG_FILE)
+    options = parse_options(config, where)
     if (directory / TOKENIZER_FILE).is_file():
-        return Tokenizer(_read_backend(directory / TOKENIZER_FILE))
+        path = directory / TOKENIZER_FILE
+        return Tokenizer(follow_config(read_backend(path), options, path))
     if not (directory / VOCAB_FILE).is_file():
         raise InputError(
             f"tokenizer directory must hold {TOKENIZER_FILE} or {VOCAB_FILE}; got {directory}, "
             "which holds neither; copy the file the model was trained with there"
         )
-    return Tokenizer.from_vocab(
-        _read_vocab(directory / VOCAB_FILE), **_read_options(directory / CONFIG_FILE)
-    )
+    added = [*parse_added_tokens(config, where), *read_added_tokens(directory / ADDED_FILE)]
+    tokens = read_vocab(directory / VOCAB_FILE)
+    return Tokenizer.from_vocab(tokens, **options, added_tokens=added)
 
 
 def longest_first(first: int, second: int, budget: int) -> tuple[int, int]:
@@ -267,73 +292,11 @@ def _ragged(rows: list[list[int]], first_lengths: list[int]) -> Encoded:
     return Encoded(Ragged(input_ids, offsets), Ragged(is_pair.astype("int32"), offsets))
 
 
-def _read_backend(path: Path) -> Backend:
-    text = _read_text(path)
-    _check_patterns(parse_json(text, f"tokenizer {path}"), path)
-    try:
-        backend = Backend.from_str(text)
-    # The Rust side raises a bare Exception, and where it panics something that is not even that.
-    except BaseException as error:
-        if isinstance(error, KeyboardInterrupt | SystemExit):
-            raise
-        raise InputError(
-            f"{path} must be a tokenizer; got a broken file ({reason(error)})"
-        ) from None
-    if not isinstance(backend.model, models.WordPiece):
-        kind = type(backend.model).__name__
-        raise InputError(f"{path} must hold a WordPiece tokenizer; got {kind}")
-    return backend
-
-
-def _check_patterns(values: dict[str, Any], path: Path) -> None:
-    """Refuse patterns that are not ours: some take time exponential in the text they search.
-
-    Raises:
-        InputError: if there is one, or words may be of any length.
-    """
-    parts = [values.get(name) for name in ("normalizer", "pre_tokenizer", "post_processor")]
-    parts += [values.get("decoder"), *_list(values.get("added_tokens"))]
-    while parts:
-        part = parts.pop()
-        parts += part.values() if isinstance(part, dict) else _list(part)
-        if isinstance(part, dict) and (part.get("Regex", SINGLES) != SINGLES or CHARSMAP in part):
-            pattern = part.get("Regex", part.get(CHARSMAP))
-            raise InputError(f"{path} must hold no pattern but ours; got {short(pattern)}")
-    model = values.get("model")
-    longest = model.get("max_input_chars_per_word", 0) if isinstance(model, dict) else 0
-    if isinstance(longest, int) and longest > MAX_WORD_CHARS:
-        raise InputError(f"{path} must take words of at most {MAX_WORD_CHARS}; got {longest}")
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
 def _from_hub(name: str) -> Tokenizer:
     vocab, values = fetch_vocab(name)
     if values is None:
         logger.warning("%s has no %s: texts are lower-cased for it", name, CONFIG_FILE)
-    options = _options(values or {}, f"{CONFIG_FILE} of {name}")
-    return Tokenizer.from_vocab(_read_vocab(vocab), **options)
-
-
-def _read_options(path: Path) -> dict[str, Any]:
-    return _options(read_json(path, "tokenizer config"), str(path)) if path.is_file() else {}
-
-
-def _options(values: Mapping[str, Any], where: str) -> dict[str, Any]:
-    names = ("do_lower_case", "strip_accents", "tokenize_chinese_chars")
-    options = {name: values[name] for name in names if name in values}
-    for name, value in options.items():
-        if not isinstance(value, bool) and not (name == "strip_accents" and value is None):
-            raise InputError(f"{name} in {where} must be true or false; got {short(value)}")
-    return options
-
-
-def _read_vocab(path: Path) -> list[str]:
-    return _read_text(path).removesuffix("\n").split("\n")
-
-
-def _read_text(path: Path) -> str:
-    # Line ends become \n and nothing else does: U+2028 may be a token.
-    return read_small(path, "tokenizer file", most_bytes=MAX_TOKENIZER_BYTES)
+    values, where = values or {}, f"{CONFIG_FILE} of {name}"
+    added = list(parse_added_tokens(values, where))
+    options = parse_options(values, where)
+    return Tokenizer.from_vocab(read_vocab(vocab), **options, added_tokens=added)

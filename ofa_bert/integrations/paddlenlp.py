@@ -59,6 +59,7 @@ def _their_config(config: ModelConfig) -> Any:
         hidden_act="relu",  # likewise
         hidden_dropout_prob=config.hidden_dropout_prob,
         attention_probs_dropout_prob=config.attention_probs_dropout_prob,
+        classifier_dropout=config.classifier_dropout,
         max_position_embeddings=config.max_position_embeddings,
         type_vocab_size=config.type_vocab_size,
         initializer_range=config.initializer_range,

@@ -99,7 +99,8 @@ class BertForSequenceClassification(nn.Layer):
         super().__init__()
         self.config = config
         self.bert = BertModel(config)
-        self.dropout = Dropout(config.hidden_dropout_prob)
+        rate = config.classifier_dropout
+        self.dropout = Dropout(config.hidden_dropout_prob if rate is None else rate)
         self.classifier = nn.Linear(config.hidden_size, config.num_classes)
 
     def forward(

@@ -19,7 +19,7 @@ from safetensors.numpy import save
 
 from tests.fuzz.readers import READERS
 from tests.test_torch_file import Storage, archive, tensor
-from tests.tiny import tiny_config, tiny_model, tiny_tokenizer
+from tests.tiny import VOCAB_SIZE, tiny_config, tiny_model, tiny_tokenizer
 
 CORPUS = Path(__file__).parent / "corpus"
 
@@ -71,6 +71,7 @@ def seeds() -> dict[str, dict[str, bytes]]:
         "csv": b'text,label\n"w1, ""w2""\nw3",good\nw3,bad\n',
         "jsonl": b'{"text": "w1", "label": 1}\n{"text": "w2", "label": 0.5}\n',
         "lines": b"w1\tw2\nw3\tw4\n",
+        "added_tokens": json.dumps({"[e1]": VOCAB_SIZE, "covid19x": VOCAB_SIZE + 1}).encode(),
         "pdparams": pickle.dumps(weights, 2),
         "safetensors": save(weights),
         "model_config": json.dumps(config.to_dict()).encode(),
@@ -98,6 +99,8 @@ def hostile() -> dict[str, dict[str, bytes]]:
     bomb = b"a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\n"
     claim = struct.pack("<Q", 1 << 45) + b"{}"
     config = tiny_config().to_dict()
+    flags = {"normalized": True, "special": False, "lstrip": True}
+    added = {str(VOCAB_SIZE): {"content": "[e1]", **flags}}
     return {
         "jsonl": {"deep": b'{"text": "w", "label": ' + deep},
         "csv": {"open_quote": b'text,label\n"w' + b",1\n" * 50},
@@ -114,6 +117,8 @@ def hostile() -> dict[str, dict[str, bytes]]:
         },
         "model": {"more_classes": json.dumps({**config, "num_classes": 2**31}).encode()},
         "tokenizer": {"deep": b'{"model": ' + deep},
+        "tokenizer_config": {"added": json.dumps({"added_tokens_decoder": added}).encode()},
+        "added_tokens": {"nothing_left": json.dumps({"\u200b": VOCAB_SIZE}).encode()},
         "yaml": {
             "aliases": bomb,
             "deep": b"[" * 40,

@@ -109,10 +109,16 @@ def _vocab(data: bytes, folder: Path) -> None:
     load_tokenizer(folder).encode(["w1 w2s ly"], ["w3"], 16)
 
 
+def _added_tokens(data: bytes, folder: Path) -> None:
+    shutil.copy(_model_directory() / "vocab.txt", folder)
+    _write(folder, "added_tokens.json", data)
+    load_tokenizer(folder).encode(["w1 w2s [e1]", "\u00e9\u200b\u4e2d x"], None, 16)
+
+
 def _tokenizer_config(data: bytes, folder: Path) -> None:
     shutil.copy(_model_directory() / "vocab.txt", folder)
     _write(folder, "tokenizer_config.json", data)
-    load_tokenizer(folder).encode(["w1 w2s ly"], None, 16)
+    load_tokenizer(folder).encode(["w1 w2s [e1]", "\u00e9\u200b\u4e2d x"], None, 16)
 
 
 def _supernet(data: bytes, folder: Path) -> None:
@@ -176,6 +182,7 @@ READERS: dict[str, Callable[[bytes, Path], None]] = {
     "tokenizer": _tokenizer,
     "vocab": _vocab,
     "tokenizer_config": _tokenizer_config,
+    "added_tokens": _added_tokens,
     "supernet": _supernet,
     "deploy": _deploy,
     "graph": _graph,
