@@ -9,8 +9,9 @@ from typing import Any
 import ofa_bert as ofa
 from ofa_bert.arguments import parse_args
 from ofa_bert.command import run_on_one_device, run_script
-from ofa_bert.config import DataConfig, DeviceConfig, ExportConfig, SourceConfig, width_label
+from ofa_bert.config import DataConfig, DeviceConfig, ExportConfig, SourceConfig
 from ofa_bert.remembered import data_settings
+from ofa_bert.widths import width_label
 
 logger = logging.getLogger("export_model")
 

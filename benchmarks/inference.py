@@ -25,7 +25,7 @@ from benchmarks import harness, models, onnx_files
 from benchmarks.engines import ENGINES, GRAPH, INT8, ONNX, OURS, PEER_ENGINES, token_ids
 from benchmarks.harness import Child, ChildError
 from ofa_bert import runtime
-from ofa_bert.config import parse_width, width_label
+from ofa_bert.widths import parse_width, width_label
 
 SHAPES = ((1, 32), (1, 128), (8, 128), (32, 128))
 

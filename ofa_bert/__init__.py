@@ -18,7 +18,6 @@ __version__ = "0.1.0"
 _HOME = {
     "ofa_bert.config": (
         "DataConfig",
-        "ModelConfig",
         "ObjectiveConfig",
         "OutputConfig",
         "SourceConfig",
@@ -26,6 +25,7 @@ _HOME = {
         "TrainConfig",
     ),
     "ofa_bert.errors": ("InputError",),
+    "ofa_bert.model_config": ("ModelConfig",),
     "ofa_bert.subnet": (
         "Subnet",
         "count_macs",

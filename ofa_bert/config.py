@@ -1,4 +1,4 @@
-"""Every setting of a run and of a model, as frozen dataclasses with their rules.
+"""Every setting of a run, as frozen dataclasses with their rules.
 
 A field made by ``setting`` is also a command-line flag and a YAML key of the same name; see
 ``arguments.py``. Building a config touches no disk and no device, and imports no paddle.
@@ -12,14 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ofa_bert.errors import InputError, nearest
-from ofa_bert.safe_text import short
+from ofa_bert.errors import nearest
+from ofa_bert.model_config import MODEL_TYPES
+from ofa_bert.rules import check_path, require
+from ofa_bert.widths import check_width, parse_width, width_label
 
-MODEL_TYPES = ("bert",)
 DEVICE_FORMS = ("cpu", "gpu", "gpu:N", "xpu", "xpu:N")
-ACTIVATIONS = ("gelu", "gelu_new", "relu", "tanh")
-MAX_SIZE = 2**31
-"""Of any dimension of a network."""
 
 
 def setting(
@@ -33,153 +31,6 @@ def setting(
     """Declare a dataclass field that is also a flag; ``const`` is its value when bare."""
     metadata = {"help": help, "choices": choices, "parse": parse, "const": const}
     return field(default=default, metadata=metadata)
-
-
-def require(rule: bool, message: str) -> None:
-    """Raise ``InputError(message)`` unless ``rule`` holds."""
-    if not rule:
-        raise InputError(message)
-
-
-def check_path(name: str, value: str) -> None:
-    """Raise ``InputError`` for a path that is empty, which would be where we stand, or no UTF-8."""
-    require(str(value) != "", f"{name} must not be empty; is the shell variable set?")
-    try:
-        str(value).encode()
-    except UnicodeEncodeError:
-        raise InputError(
-            f"{name} must be UTF-8, in which the settings are written; got {short(str(value))}; "
-            "rename it"
-        ) from None
-
-
-def is_size(value: Any, least: int = 1, most: int = MAX_SIZE) -> bool:
-    """Say whether a value from a file is a whole number within bounds."""
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
-
-
-def parse_width(text: str | float) -> float:
-    """Read a width given as ``0.5``, ``1/2`` or a number.
-
-    Raises:
-        InputError: if it is neither a decimal number nor a fraction of whole numbers.
-    """
-    # Not Fraction, which writes 1e999999999 out in full.
-    above, is_fraction, below = str(text).strip().partition("/")
-    try:
-        return float(above) / float(below) if is_fraction else float(above)
-    except (ValueError, ZeroDivisionError):
-        raise InputError(
-            f"width_mult must be a number or a fraction; got {short(text)}; type e.g. 0.5 or 5/6"
-        ) from None
-
-
-def width_label(width_mult: float) -> str:
-    """Write a width the short way it appears in tables and folder names, e.g. ``0.8333``."""
-    return f"{width_mult:.4f}".rstrip("0").ljust(3, "0")
-
-
-def check_width(width_mult: float) -> None:
-    """Raise ``InputError`` unless ``width_mult`` is in (0, 1]."""
-    require(
-        0.0 < width_mult <= 1.0,
-        f"width_mult must be above 0 and at most 1; got {width_mult:g}; "
-        "it is the fraction of heads and FFN neurons to keep",
-    )
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """The numbers that shape a BERT. A sub-model is the same class with smaller ones."""
-
-    vocab_size: int
-    """Rows of the word embedding."""
-    hidden_size: int
-    """Width of ``hidden_states``; not elastic."""
-    num_attention_heads: tuple[int, ...]
-    """Attention heads of each layer."""
-    intermediate_size: tuple[int, ...]
-    """FFN neurons of each layer."""
-    head_dim: int
-    """Width of one head; stays when heads are removed."""
-    max_position_embeddings: int = 512
-    """Longest sequence, in tokens."""
-    type_vocab_size: int = 2
-    """Segments that token_type_ids can name."""
-    hidden_act: str = "gelu"
-    """Activation of the FFN: gelu (exact), gelu_new (tanh form), relu or tanh."""
-    hidden_dropout_prob: float = 0.1
-    """Dropout after embeddings, attention output and FFN output."""
-    attention_probs_dropout_prob: float = 0.1
-    """Dropout of the attention probabilities."""
-    classifier_dropout: float | None = None
-    """Dropout before the classifier; None: ``hidden_dropout_prob``."""
-    layer_norm_eps: float = 1e-12
-    """Added to the variance in LayerNorm."""
-    initializer_range: float = 0.02
-    """Standard deviation of fresh weights."""
-    pad_token_id: int = 0
-    """Token id of padding; positions that hold it are masked out."""
-    num_classes: int = 2
-    """Width of the logits; 1 for regression."""
-    labels: tuple[str, ...] = ()
-    """Label of each class, by index; empty when unknown and for regression."""
-    task_name: str | None = None
-    """Task the classifier was trained on."""
-    max_seq_length: int | None = None
-    """Length, in tokens, that training truncated texts to."""
-    num_texts: int | None = None
-    """Texts of one row that the classifier was trained on, 1 or 2; None where unknown."""
-
-    def __post_init__(self) -> None:
-        heads, neurons = self.num_attention_heads, self.intermediate_size
-        require(
-            len(heads) == len(neurons) and len(heads) > 0,
-            "num_attention_heads and intermediate_size must name every layer once; "
-            f"got {len(heads)} and {len(neurons)} layers",
-        )
-        for name, value in [
-            ("num_attention_heads", min(heads)),
-            ("intermediate_size", min(neurons)),
-        ]:
-            require(value >= 1, f"{name} must be at least 1 in every layer; got {value}")
-        for name in ("vocab_size", "hidden_size", "head_dim", "num_classes"):
-            require(
-                getattr(self, name) >= 1, f"{name} must be at least 1; got {getattr(self, name)}"
-            )
-        require(
-            self.hidden_act in ACTIVATIONS,
-            f"hidden_act {self.hidden_act!r} is unknown; {nearest(self.hidden_act, ACTIVATIONS)}",
-        )
-        require(
-            len(self.labels) in (0, self.num_classes),
-            f"labels must name each of the {self.num_classes} classes; got {list(self.labels)}",
-        )
-
-    @property
-    def num_layers(self) -> int:
-        """Count of encoder layers."""
-        return len(self.num_attention_heads)
-
-    @property
-    def is_regression(self) -> bool:
-        """Whether the single logit is a number to predict rather than a class score."""
-        return self.num_classes == 1
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give plain JSON values.
-
-        Sizes that are the same in every layer are written once, so that a model of ordinary
-        shape has an ordinary config.json.
-        """
-        values = dataclasses.asdict(self)
-        values["model_type"] = "bert"
-        values["num_hidden_layers"] = self.num_layers
-        for name in ("num_attention_heads", "intermediate_size"):
-            sizes = values[name]
-            values[name] = sizes[0] if len(set(sizes)) == 1 else list(sizes)
-        values["labels"] = list(self.labels)
-        return values
 
 
 @dataclass(frozen=True)

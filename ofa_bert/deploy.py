@@ -12,8 +12,9 @@ from importlib import metadata
 from typing import Any
 
 from ofa_bert import __version__
-from ofa_bert.config import MAX_SIZE, ModelConfig, is_size
 from ofa_bert.errors import InputError
+from ofa_bert.model_config import ModelConfig
+from ofa_bert.rules import MAX_SIZE, is_size
 from ofa_bert.safe_text import is_label, short
 
 GRAPH_FILE = "model.json"

@@ -13,9 +13,9 @@ import paddle
 from paddle import inference
 
 from ofa_bert.checkpoint.files import reason
-from ofa_bert.config import require
 from ofa_bert.deploy import EXPORT_HINT, GRAPH_FILE, INPUT_NAMES, PARAMS_FILE
 from ofa_bert.errors import InputError, nearest
+from ofa_bert.rules import require
 from ofa_bert.runtime import mkl_is_fast, usable_cores
 
 PRECISIONS = ("fp32", "bf16")

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import paddle
 from paddle import nn
 
-from ofa_bert.config import TrainConfig, require
+from ofa_bert.config import TrainConfig
+from ofa_bert.rules import require
 
 
 @dataclass(frozen=True)

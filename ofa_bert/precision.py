@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager, nullcontext
 
 import paddle
 
-from ofa_bert.config import require
 from ofa_bert.nn.bert import ModelOutput
+from ofa_bert.rules import require
 
 
 def check_training_precision(precision: str) -> None:

@@ -11,7 +11,6 @@ import numpy as np
 from paddle import inference
 
 from ofa_bert.checkpoint.files import check_own_file, read_json, reason
-from ofa_bert.config import require
 from ofa_bert.data.tokenizer import load_tokenizer
 from ofa_bert.deploy import (
     DEPLOY_FILE,
@@ -29,6 +28,7 @@ from ofa_bert.executor import (
     fastest_way,
     load_graph,
 )
+from ofa_bert.rules import require
 from ofa_bert.safe_graph import check_graph, check_params
 from ofa_bert.width_folders import hint_of_widths
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ofa_bert.config import ModelConfig, width_label
+from ofa_bert.model_config import ModelConfig
 from ofa_bert.safe_text import markdown
 from ofa_bert.subnet import Subnet, count_macs, count_params, span
+from ofa_bert.widths import width_label
 
 SCORE = "score"
 UNKNOWN = "-"

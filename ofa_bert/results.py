@@ -14,7 +14,6 @@ from typing import Any
 from ofa_bert import runtime
 from ofa_bert.arguments import resolved
 from ofa_bert.checkpoint.save import WEIGHTS_FILE
-from ofa_bert.config import width_label
 from ofa_bert.data.tokenizer import Tokenizer
 from ofa_bert.deploy import versions
 from ofa_bert.distill.schedule import cost_share
@@ -27,6 +26,7 @@ from ofa_bert.run_identity import environment
 from ofa_bert.scores import Best
 from ofa_bert.subnet import count_macs, count_params
 from ofa_bert.supernet import Supernet
+from ofa_bert.widths import width_label
 
 
 def format_widths(supernet: Supernet) -> str:

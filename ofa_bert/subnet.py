@@ -6,8 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ofa_bert.config import ModelConfig, check_width, require, width_label
 from ofa_bert.errors import InputError
+from ofa_bert.model_config import ModelConfig
+from ofa_bert.rules import require
+from ofa_bert.widths import check_width, width_label
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ import numpy as np
 from ofa_bert.checkpoint.files import read_json, write_json
 from ofa_bert.checkpoint.load import load_model
 from ofa_bert.checkpoint.save import save_model
-from ofa_bert.config import ModelConfig
 from ofa_bert.data.tokenizer import Tokenizer
 from ofa_bert.deploy import versions
 from ofa_bert.errors import InputError
 from ofa_bert.extraction import extract
 from ofa_bert.importance import Importance
+from ofa_bert.model_config import ModelConfig
 from ofa_bert.nn.bert import BertForSequenceClassification
 from ofa_bert.reordering import Permutation, importance_order, reorder
 from ofa_bert.safe_text import short

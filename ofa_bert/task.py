@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ofa_bert.checkpoint.load import load_config, load_model
-from ofa_bert.config import DataConfig, ModelConfig, SourceConfig, SupernetConfig
+from ofa_bert.config import DataConfig, SourceConfig, SupernetConfig
 from ofa_bert.data.cache import cache_key
 from ofa_bert.data.dataset import TaskData, check_labels, load_task
 from ofa_bert.data.encoded import EncodedDataset, encode_examples
@@ -19,6 +19,7 @@ from ofa_bert.data.tasks import same_task
 from ofa_bert.data.tokenizer import Tokenizer, load_tokenizer
 from ofa_bert.errors import MAX_NAME, InputError
 from ofa_bert.fingerprint import hash_arrays
+from ofa_bert.model_config import ModelConfig
 from ofa_bert.nn.bert import BertForSequenceClassification
 from ofa_bert.safe_text import one_line
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ofa_bert.config import width_label
+from ofa_bert.widths import width_label
 
 PREFIX = "width_mult_"
 MAX_NAMED = 8

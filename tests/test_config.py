@@ -7,44 +7,14 @@ from ofa_bert.config import (
     DataConfig,
     DeviceConfig,
     ExportConfig,
-    ModelConfig,
     ObjectiveConfig,
     OutputConfig,
     SourceConfig,
     SupernetConfig,
     TrainConfig,
-    parse_width,
-    width_label,
 )
 from ofa_bert.errors import InputError
-
-
-def test_parse_width_reads_decimals_and_fractions():
-    assert [parse_width(t) for t in ("0.5", "1/2", " 5/6 ", "1", 0.25)] == [
-        0.5,
-        0.5,
-        5 / 6,
-        1.0,
-        0.25,
-    ]
-
-
-@pytest.mark.parametrize("text", ["half", "1/0", "", "1/2/3"])
-def test_parse_width_refuses_others(text):
-    with pytest.raises(InputError, match="width_mult must be a number or a fraction; got"):
-        parse_width(text)
-
-
-@pytest.mark.parametrize(("width", "label"), [(5 / 6, "0.8333"), (0.5, "0.5"), (1.0, "1.0")])
-def test_width_label(width, label):
-    assert width_label(width) == label
-
-
-def test_equal_sizes_are_written_once_and_others_by_layer():
-    values = ModelConfig(100, 8, (2, 2), (16, 16), 4).to_dict()
-    assert (values["num_attention_heads"], values["intermediate_size"]) == (2, 16)
-    assert values["num_hidden_layers"] == 2
-    assert ModelConfig(100, 8, (2, 1), (16, 5), 4).to_dict()["num_attention_heads"] == [2, 1]
+from ofa_bert.model_config import ModelConfig
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ SCRIPTS = ("run_glue_ofa", "export_model")
 ROWS = (
     ("safe_text",),
     ("errors",),
-    ("settings_file", "durable", "fingerprint", "run_lock", "stopping"),
-    ("places", "runtime"),
+    ("settings_file", "durable", "fingerprint", "run_lock", "stopping", "rules"),
+    ("places", "runtime", "widths", "model_config"),
     ("config", "scores", "metrics", "metrics_log", "distributed"),
     ("__init__",),  # the version, and public names, which it imports when they are asked for
     ("arguments", "subnet", "deploy", "width_folders", "optimizer", "training_state", "cli"),

@@ -16,8 +16,8 @@ from safetensors.numpy import load_file, save_file
 from ofa_bert.checkpoint import hub
 from ofa_bert.checkpoint.load import load_config, load_model
 from ofa_bert.checkpoint.save import save_model
-from ofa_bert.config import ModelConfig
 from ofa_bert.errors import InputError
+from ofa_bert.model_config import ModelConfig
 from tests.shared_data import shared
 from tests.tiny import paddle, randomise, tiny_batch, tiny_config, tiny_model
 

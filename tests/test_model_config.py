@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from ofa_bert.checkpoint.model_config import parse_model_config, read_model_config
-from ofa_bert.config import ModelConfig
 from ofa_bert.errors import InputError
+from ofa_bert.model_config import ModelConfig
 
 HUGGINGFACE = {
     "architectures": ["BertForSequenceClassification"],
@@ -227,3 +227,10 @@ def test_a_file_that_is_no_config(tmp_path: Path, content: bytes, message: str) 
 def test_a_directory_without_config(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"must hold config\.json or model_config\.json; it has"):
         read_model_config(tmp_path)
+
+
+def test_equal_sizes_are_written_once_and_others_by_layer():
+    values = ModelConfig(100, 8, (2, 2), (16, 16), 4).to_dict()
+    assert (values["num_attention_heads"], values["intermediate_size"]) == (2, 16)
+    assert values["num_hidden_layers"] == 2
+    assert ModelConfig(100, 8, (2, 1), (16, 5), 4).to_dict()["num_attention_heads"] == [2, 1]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ofa_bert.config import ModelConfig
+from ofa_bert.model_config import ModelConfig
 from ofa_bert.report import build_rows, format_table, markdown_table
 from ofa_bert.subnet import subnet_at_width
 

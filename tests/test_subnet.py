@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ofa_bert.config import ModelConfig
 from ofa_bert.errors import InputError
+from ofa_bert.model_config import ModelConfig
 from ofa_bert.subnet import (
     Subnet,
     count_macs,

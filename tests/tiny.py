@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ofa_bert import runtime
-from ofa_bert.config import ModelConfig
+from ofa_bert.model_config import ModelConfig
 
 runtime.prepare()
 

@@ -16,9 +16,10 @@ from ofa_bert.checkpoint.hub import fetch, is_hub_name
 from ofa_bert.checkpoint.model_config import parse_model_config, read_model_config
 from ofa_bert.checkpoint.names import Shape, parameter_shapes
 from ofa_bert.checkpoint.weights import find_weights, fit, read_weights
-from ofa_bert.config import ModelConfig, require
 from ofa_bert.errors import InputError
+from ofa_bert.model_config import ModelConfig
 from ofa_bert.nn.bert import BertForSequenceClassification
+from ofa_bert.rules import require
 
 logger = logging.getLogger(__name__)
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ofa_bert.checkpoint.files import read_json, short
-from ofa_bert.config import MAX_SIZE, MODEL_TYPES, ModelConfig, is_size, require
 from ofa_bert.deploy import DEPLOY_FILE
 from ofa_bert.errors import InputError, nearest
+from ofa_bert.model_config import MODEL_TYPES, ModelConfig
+from ofa_bert.rules import MAX_SIZE, is_size, require
 from ofa_bert.safe_text import is_label
 from ofa_bert.width_folders import hint_of_widths
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from ofa_bert.config import ModelConfig
 from ofa_bert.errors import InputError
+from ofa_bert.model_config import ModelConfig
 
 Family = Literal["paddlenlp", "huggingface"]
 Shape = tuple[int, ...]

@@ -22,7 +22,7 @@ from ofa_bert import runtime
 from ofa_bert.arguments import parse_args, resolved
 from ofa_bert.checkpoint.files import read_json, reason, write_json
 from ofa_bert.command import set_up_logging
-from ofa_bert.config import check_path, require, setting
+from ofa_bert.config import setting
 from ofa_bert.data.demo import (
     MAX_SEQ_LENGTH,
     SHOWN,
@@ -32,6 +32,7 @@ from ofa_bert.data.demo import (
     write_demo_data,
 )
 from ofa_bert.errors import InputError
+from ofa_bert.rules import check_path, require
 
 MARK = "demo.json"
 DATA, BASE, TEACHER, SUPERNET, DYNAMIC, STATIC = (

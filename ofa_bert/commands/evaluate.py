@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import ofa_bert as ofa
 from ofa_bert.arguments import parse_args
 from ofa_bert.command import PACKAGE_SCRIPT, run_on_devices
-from ofa_bert.config import DataConfig, DeviceConfig, SourceConfig, width_label
+from ofa_bert.config import DataConfig, DeviceConfig, SourceConfig
 from ofa_bert.data.tasks import find_task
 from ofa_bert.remembered import changed_rows, data_settings
+from ofa_bert.widths import width_label
 
 if TYPE_CHECKING:
     from ofa_bert.distributed import Ranks

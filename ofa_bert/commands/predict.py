@@ -11,8 +11,9 @@ from typing import IO
 import ofa_bert as ofa
 from ofa_bert.arguments import parse_args
 from ofa_bert.command import set_up_logging
-from ofa_bert.config import check_path, require, setting
+from ofa_bert.config import setting
 from ofa_bert.errors import InputError
+from ofa_bert.rules import check_path, require
 
 ROWS_AT_ONCE = 4096
 WHY_TABS = {

@@ -12,10 +12,11 @@ from typing import Any
 from ofa_bert.arguments import build, checked, flags_of, parse_args, to_argv
 from ofa_bert.checkpoint.files import read_json
 from ofa_bert.command import set_up_logging
-from ofa_bert.config import OutputConfig, check_path, setting
+from ofa_bert.config import OutputConfig, setting
 from ofa_bert.errors import CheckError, InputError
 from ofa_bert.provenance import differences, input_hashes
 from ofa_bert.remembered import found_again
+from ofa_bert.rules import check_path
 from ofa_bert.run_folder import RESULTS
 from ofa_bert.run_identity import environment
 from ofa_bert.safe_text import short

@@ -14,9 +14,9 @@ from pathlib import Path
 from tokenizers import Tokenizer as Backend
 from tokenizers import models, normalizers, pre_tokenizers, trainers
 
-from ofa_bert.config import ModelConfig
 from ofa_bert.data.readers import Example
 from ofa_bert.data.tokenizer import CLS, MASK, PAD, SEP, UNK
+from ofa_bert.model_config import ModelConfig
 
 TRAIN_ROWS, DEV_ROWS = 6000, 500
 SHORTEST, LONGEST = 8, 20

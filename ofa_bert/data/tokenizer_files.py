@@ -11,8 +11,8 @@ from tokenizers import AddedToken, models, normalizers
 from tokenizers import Tokenizer as Backend
 
 from ofa_bert.checkpoint.files import parse_json, read_json, read_small, reason
-from ofa_bert.config import is_size
 from ofa_bert.errors import InputError
+from ofa_bert.rules import is_size
 from ofa_bert.safe_text import short
 
 logger = logging.getLogger(__name__)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ofa_bert.config import check_schedule, width_label
+from ofa_bert.config import check_schedule
 from ofa_bert.data.batches import Batch
 from ofa_bert.distill.schedule import chosen
 from ofa_bert.nn.bert import BertForSequenceClassification, ModelOutput
 from ofa_bert.subnet import Subnet, full_subnet
+from ofa_bert.widths import width_label
 
 
 class SubnetStudent:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ofa_bert.checkpoint.save import WEIGHTS_FILE, save_model
-from ofa_bert.config import require
 from ofa_bert.data.tokenizer import Tokenizer
 from ofa_bert.export.model_card import CardFacts, model_card
 from ofa_bert.export.parity import Parity, TokenIds, check_parity
@@ -17,6 +16,7 @@ from ofa_bert.export.staging import CARD_FILE, STATIC, SUB_MODEL, staged
 from ofa_bert.export.static import check_max_seq_length, check_padding, write_static
 from ofa_bert.extraction import extract
 from ofa_bert.nn.bert import BertForSequenceClassification
+from ofa_bert.rules import require
 from ofa_bert.subnet import Subnet
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ofa_bert.config import ModelConfig, width_label
 from ofa_bert.deploy import versions
 from ofa_bert.export.staging import CARD_MARK
+from ofa_bert.model_config import ModelConfig
 from ofa_bert.safe_text import markdown
 from ofa_bert.subnet import Subnet, count_macs, count_params, describe
+from ofa_bert.widths import width_label
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ import paddle
 from paddle import nn
 
 from ofa_bert.checkpoint.load import load_model
-from ofa_bert.config import require
 from ofa_bert.errors import CheckError
 from ofa_bert.nn.bert import BertForSequenceClassification
 from ofa_bert.predictor import Predictor
+from ofa_bert.rules import require
 from ofa_bert.subnet import Subnet
 
 # float32 sums in another order differ by some 1e-6; a lost bias or head by far more than this.

@@ -10,18 +10,21 @@ from typing import Any
 import numpy as np
 
 from ofa_bert.checkpoint.files import read_json, reason
-from ofa_bert.config import DataConfig, ExportConfig, ModelConfig, is_size, width_label
+from ofa_bert.config import DataConfig, ExportConfig
 from ofa_bert.data.batches import evaluation_batches
 from ofa_bert.data.tokenizer import Tokenizer
 from ofa_bert.errors import InputError
 from ofa_bert.export.model_card import CardFacts
 from ofa_bert.export.parity import TokenIds
 from ofa_bert.export.staging import STATIC, SUB_MODEL, check_parent
+from ofa_bert.model_config import ModelConfig
+from ofa_bert.rules import is_size
 from ofa_bert.run_folder import RESULTS
 from ofa_bert.safe_text import short
 from ofa_bert.subnet import Subnet, resolve_widths
 from ofa_bert.supernet import Supernet
 from ofa_bert.width_folders import width_folder
+from ofa_bert.widths import width_label
 
 logger = logging.getLogger(__name__)
 

@@ -12,14 +12,15 @@ import paddle
 
 import ofa_bert.export.network
 from ofa_bert.checkpoint.files import write_json
-from ofa_bert.config import ModelConfig, require
 from ofa_bert.data.tokenizer import Tokenizer
 from ofa_bert.deploy import DEPLOY_FILE, GRAPH_FILE, INPUT_NAMES, PARAMS_FILE, DeployInfo
 from ofa_bert.errors import InputError
 from ofa_bert.export.network import LogitsNetwork
 from ofa_bert.export.staging import STATIC, staged
+from ofa_bert.model_config import ModelConfig
 from ofa_bert.nn.bert import BertForSequenceClassification
 from ofa_bert.places import scratch_directory
+from ofa_bert.rules import require
 
 # It branches on plain numbers only, so tracing it is enough; paddle would rewrite its source.
 paddle.jit.ignore_module([ofa_bert.export.network])

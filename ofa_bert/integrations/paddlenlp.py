@@ -9,8 +9,8 @@ from typing import Any
 import paddle
 
 from ofa_bert.checkpoint.load import load_model
-from ofa_bert.config import ModelConfig
 from ofa_bert.errors import InputError
+from ofa_bert.model_config import ModelConfig
 from ofa_bert.nn.encoder import ACTIVATIONS
 
 

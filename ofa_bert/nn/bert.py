@@ -12,7 +12,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from ofa_bert.config import ModelConfig
+from ofa_bert.model_config import ModelConfig
 from ofa_bert.nn.dropout import Dropout
 from ofa_bert.nn.encoder import Encoder, EncoderOutput, FFNActivations
 from ofa_bert.nn.layer_norm import LayerNorm

@@ -9,7 +9,7 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from ofa_bert.config import ModelConfig
+from ofa_bert.model_config import ModelConfig
 from ofa_bert.nn.attention import SelfAttention
 from ofa_bert.nn.dropout import Dropout
 from ofa_bert.nn.layer_norm import LayerNorm

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import paddle
 from paddle import nn
 
-from ofa_bert.config import require
 from ofa_bert.errors import InputError
 from ofa_bert.ofa.active import running
 from ofa_bert.ofa.choices import DEPTH
 from ofa_bert.ofa.outputs import evaluating
 from ofa_bert.ofa.trace import call, quiet_norms
+from ofa_bert.rules import require
 
 if TYPE_CHECKING:
     from ofa_bert.ofa.ofa import OFA

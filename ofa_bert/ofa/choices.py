@@ -9,12 +9,12 @@ from typing import Any
 
 from paddle import nn
 
-from ofa_bert.config import require
 from ofa_bert.errors import InputError, nearest
 from ofa_bert.ofa.layers_base import Block
 from ofa_bert.ofa.plan import out_width
 from ofa_bert.ofa.super_conv import is_depthwise
 from ofa_bert.ofa.widths import WIDTH_KEYS, Candidates, out_count
+from ofa_bert.rules import require
 
 Config = dict[str, Any]
 """``{layer: {"expand_ratio" | "channel" | "kernel_size": value}, "depth": value}``."""

@@ -12,10 +12,10 @@ from typing import Any
 import paddle
 from paddle import nn
 
-from ofa_bert.config import require
 from ofa_bert.ofa.active import running
 from ofa_bert.ofa.super_attention import SuperMultiHeadAttention
 from ofa_bert.ofa.transformer import attentions
+from ofa_bert.rules import require
 
 
 class MaskLists:

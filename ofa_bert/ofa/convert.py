@@ -10,7 +10,6 @@ from typing import Any
 import paddle
 from paddle import nn
 
-from ofa_bert.config import require
 from ofa_bert.errors import InputError
 from ofa_bert.ofa.compiled import check_not_compiled
 from ofa_bert.ofa.layers_base import Block
@@ -20,6 +19,7 @@ from ofa_bert.ofa.super_attention import SuperMultiHeadAttention
 from ofa_bert.ofa.super_conv import init_elastic, is_depthwise
 from ofa_bert.ofa.takeover import replace_sublayers, take_over
 from ofa_bert.ofa.widen import widen
+from ofa_bert.rules import require
 
 
 class Convert:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ofa_bert.config import check_width, require
 from ofa_bert.ofa.choices import DEPTH, Config, width_key
 from ofa_bert.ofa.layers_base import Block
 from ofa_bert.ofa.ofa import OFA
 from ofa_bert.ofa.outputs import bare
 from ofa_bert.ofa.transformer import attentions, feed_forwards
+from ofa_bert.rules import require
 from ofa_bert.subnet import kept_count
+from ofa_bert.widths import check_width
 
 
 def dynabert_config(model: OFA, width_mult: float, depth_mult: Any = None) -> Config:

@@ -11,12 +11,12 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from ofa_bert.config import require
 from ofa_bert.errors import InputError, nearest
 from ofa_bert.ofa.active import Sizes, running
 from ofa_bert.ofa.cut import make_plain, plain_class, watching
 from ofa_bert.ofa.outputs import evaluating
 from ofa_bert.ofa.takeover import replace_sublayers
+from ofa_bert.rules import require
 
 AS_CODED = (
     "config",

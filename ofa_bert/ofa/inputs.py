@@ -10,9 +10,9 @@ from typing import Any
 import paddle
 from paddle import nn
 
-from ofa_bert.config import require
 from ofa_bert.errors import InputError
 from ofa_bert.ofa.choices import DEPTH
+from ofa_bert.rules import require
 
 
 def build_input(input_size: Any, dtypes: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 import paddle
 import paddle.nn.functional as F
 
-from ofa_bert.config import require
+from ofa_bert.rules import require
 
 
 def compute_start_end(kernel_size: int, sub_kernel_size: int) -> tuple[int, int]:

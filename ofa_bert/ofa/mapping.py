@@ -8,12 +8,12 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from ofa_bert.config import require
 from ofa_bert.errors import InputError
 from ofa_bert.ofa.layers_base import Block
 from ofa_bert.ofa.outputs import named_layers
 from ofa_bert.ofa.super_conv import SuperConv2D
 from ofa_bert.ofa.super_linear import SuperLinear
+from ofa_bert.rules import require
 
 Loss = Callable[[paddle.Tensor, paddle.Tensor], paddle.Tensor]
 

@@ -12,7 +12,6 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from ofa_bert.config import require
 from ofa_bert.errors import InputError, nearest
 from ofa_bert.ofa import schedule
 from ofa_bert.ofa.active import running
@@ -33,6 +32,7 @@ from ofa_bert.ofa.settings import DistillConfig, RunConfig
 from ofa_bert.ofa.teacher import Teacher, load_teacher
 from ofa_bert.ofa.ties import space_of, tie
 from ofa_bert.ofa.tokens import Tokens, decode, tokens_of
+from ofa_bert.rules import require
 
 BOTH_MODES = frozenset({False, True})
 

@@ -8,7 +8,6 @@ from fractions import Fraction
 
 from paddle import nn
 
-from ofa_bert.config import require
 from ofa_bert.errors import InputError
 from ofa_bert.ofa import super_conv, super_norm
 from ofa_bert.ofa.space import supernet
@@ -16,6 +15,7 @@ from ofa_bert.ofa.super_attention import PROJECTIONS, SuperMultiHeadAttention
 from ofa_bert.ofa.super_linear import SuperEmbedding, SuperLinear
 from ofa_bert.ofa.super_separable import SuperSeparableConv2D
 from ofa_bert.ofa.widths import Candidates
+from ofa_bert.rules import require
 
 CONVS = (nn.Conv2D, nn.Conv2DTranspose)
 WEIGHTS = (*CONVS, nn.Linear, nn.Embedding)

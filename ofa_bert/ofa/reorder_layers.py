@@ -9,9 +9,9 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from ofa_bert.config import require
 from ofa_bert.ofa.transformer import attentions, feed_forwards, inner
 from ofa_bert.reordering import permute
+from ofa_bert.rules import require
 
 
 def reorder_head(layer: nn.Layer, index: Any) -> None:

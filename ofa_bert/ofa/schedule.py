@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ofa_bert.config import require
 from ofa_bert.errors import InputError, nearest
 from ofa_bert.ofa.choices import DEPTH, Config
 from ofa_bert.ofa.widths import WIDTH_KEYS
+from ofa_bert.rules import require
 
 TASKS = ("kernel_size", "depth", "width")
 """In the order in which they are opened, which is that of the paper: the kernel, then depth, then

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ofa_bert.config import require
 from ofa_bert.errors import InputError
 from ofa_bert.ofa.budget import Budget
+from ofa_bert.rules import require
 
 Config = dict[str, Any]
 """``{layer: {"expand_ratio": 0.5, "kernel_size": 3}, "depth": 2}``: one value for each choice."""

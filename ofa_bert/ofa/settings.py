@@ -10,7 +10,7 @@ from typing import Any
 import paddle
 from paddle import nn
 
-from ofa_bert.config import require
+from ofa_bert.rules import require
 
 LISTS = {
     "n_epochs": "[[1], [2, 3]]",

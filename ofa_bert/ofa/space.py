@@ -9,8 +9,8 @@ from numbers import Real
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ofa_bert.config import require
 from ofa_bert.ofa.kernels import check_odd
+from ofa_bert.rules import require
 
 if TYPE_CHECKING:
     from ofa_bert.ofa.convert import Convert

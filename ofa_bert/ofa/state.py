@@ -7,8 +7,8 @@ from typing import Any
 
 from paddle import nn
 
-from ofa_bert.config import require
 from ofa_bert.ofa.kernels import compute_start_end
+from ofa_bert.rules import require
 
 
 def plain_name(name: str) -> str:

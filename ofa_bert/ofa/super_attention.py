@@ -9,12 +9,12 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from ofa_bert.config import require
 from ofa_bert.ofa.active import head_mask_of, sizes_of
 from ofa_bert.ofa.layers_base import Block
 from ofa_bert.ofa.super_linear import SuperLinear
 from ofa_bert.ofa.takeover import take_over
 from ofa_bert.ofa.widths import Candidates, out_count, sorted_candidates
+from ofa_bert.rules import require
 
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
 

@@ -11,10 +11,10 @@ import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from ofa_bert.config import require
 from ofa_bert.nn.prefix import prefix
 from ofa_bert.ofa.kernels import centred, check_odd, matrix_name, sub_kernel
 from ofa_bert.ofa.widths import Candidates, out_count, sorted_candidates
+from ofa_bert.rules import require
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ import paddle
 from paddle import nn
 
 from ofa_bert.checkpoint.safe_pickle import read_pdparams
-from ofa_bert.config import require
 from ofa_bert.ofa.active import running
 from ofa_bert.ofa.outputs import outputs_of
+from ofa_bert.rules import require
 
 PLAIN = (type(None), bool, int, float, str, bytes, np.generic)
 """Values that nobody can write into."""

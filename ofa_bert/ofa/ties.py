@@ -10,12 +10,12 @@ from typing import Any
 
 from paddle import nn
 
-from ofa_bert.config import require
 from ofa_bert.errors import InputError, nearest
 from ofa_bert.ofa.choices import SearchSpace, follows_input, plain_number, width_key
 from ofa_bert.ofa.layers_base import Block
 from ofa_bert.ofa.super_attention import SuperMultiHeadAttention
 from ofa_bert.ofa.widths import Candidates
+from ofa_bert.rules import require
 
 
 def space_of(

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ofa_bert.config import require
 from ofa_bert.ofa.choices import DEPTH, Config
 from ofa_bert.ofa.schedule import KEYS_OF_TASK, Stage
+from ofa_bert.rules import require
 
 
 @dataclass(frozen=True)

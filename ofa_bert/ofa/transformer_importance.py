@@ -10,9 +10,9 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from ofa_bert.config import require
 from ofa_bert.ofa.outputs import bare, evaluating
 from ofa_bert.ofa.transformer import FeedForward, attentions, feed_forwards
+from ofa_bert.rules import require
 
 LossFunction = Callable[[paddle.Tensor, paddle.Tensor], paddle.Tensor]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ofa_bert.config import require
+from ofa_bert.rules import require
 from ofa_bert.subnet import kept_count
 
 Candidates = dict[str, list[Any]]
