@@ -52,7 +52,7 @@ def compress(configs: Sequence[Any], ranks: Ranks) -> None:
     run_start = time.perf_counter()
 
     # The fine-tuned model and its task.
-    ofa.check_output(output, ranks)
+    ofa.check_output(output, source, ranks)
     model, tokenizer, task = ofa.load_model_and_task(source, data, seed=training.seed)
     # Fail before the work, not after.
     ofa.check_training_precision(training.precision)

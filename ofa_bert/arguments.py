@@ -156,8 +156,7 @@ def checked(content: Mapping[Any, Any], known: Mapping[str, Flag], where: str) -
     values = {}
     for key, value in content.items():
         if key not in known:
-            hint = _commands_with(key) or nearest(str(key), known)
-            raise InputError(f"{where}: unknown key {short(key)}; {hint}")
+            raise InputError(f"{where}: unknown key {short(key)}; {_hint_of(key, known)}")
         try:
             values[key] = _from_yaml(known[key], value)
         except InputError as error:
@@ -165,10 +164,13 @@ def checked(content: Mapping[Any, Any], known: Mapping[str, Flag], where: str) -
     return values
 
 
-def _commands_with(key: Any) -> str:
-    """Say which commands have a setting of this name; nothing where none has."""
+def _hint_of(key: Any, known: Mapping[str, Flag]) -> str:
+    """Say which commands have a setting of this name, and which of ours may be meant."""
     commands = next((names for group, names in COMMANDS_OF.items() if key in flags_of(group)), "")
-    return f"it is a setting of {commands}, not of this command; leave it out" if commands else ""
+    if not commands:
+        return nearest(str(key), known)
+    here = nearest(str(key), known) if closest(str(key), known) else "leave it out"
+    return f"it is a setting of {commands}, not of this command; {here}"
 
 
 def _from_yaml(flag: Flag, value: Any) -> Any:

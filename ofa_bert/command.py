@@ -27,14 +27,11 @@ logger = logging.getLogger(__name__)
 PACKAGE_SCRIPT = str(Path(__file__).parent / "__main__.py")
 """What runs as ``python -m ofa_bert`` does, for a launcher that takes files."""
 
-REFUSALS = frozenset(
-    {
-        *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP),
-        *(errno.ENOSPC, errno.EDQUOT, errno.EIO),
-    }
-)
-"""Errors of a file that are of its path or its disk. Another one, such as that it is not there,
-may as well be a fault of ours: where a user can be the cause, it is told where it comes up."""
+REFUSED_PATHS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP})
+"""Errors that are of the path that comes with them. Another one, such as that nothing is there, may
+as well be a fault of ours: where a user can be the cause, it is told where it comes up."""
+FAILED_DISKS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
+"""Errors of a disk, which come without a path where a file was written to."""
 
 
 def run_script(main: Callable[[Sequence[str]], int | None]) -> NoReturn:
@@ -81,12 +78,13 @@ def _run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -> in
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except OSError as error:
-        if error.filename is None or error.errno not in REFUSALS:
+        path = error.filename if isinstance(error.filename, str | bytes) else None
+        if error.errno not in FAILED_DISKS and (path is None or error.errno not in REFUSED_PATHS):
             raise
         if shows_details(argv):
             traceback.print_exc()
-        path = os.fsdecode(error.filename)
-        print(f"error: {one_line(path)}: {error.strerror}", file=sys.stderr)  # noqa: T201
+        named = "" if path is None else f"{one_line(os.fsdecode(path))}: "
+        print(f"error: {named}{error.strerror}", file=sys.stderr)  # noqa: T201
         return 2
 
 

@@ -34,7 +34,7 @@ def plan_steps(steps_per_epoch: int, config: TrainConfig) -> StepPlan:
     require(
         config.warmup_steps <= total,
         f"warmup_steps must be at most {total}, the steps of the run; got {config.warmup_steps}; "
-        "lower it, or pass --warmup_ratio 0.1",
+        "lower it, or pass --warmup_steps 0 --warmup_ratio 0.1",
     )
     warmup = config.warmup_steps or math.floor(total * config.warmup_ratio)
     return StepPlan(steps_per_epoch, total, warmup)

@@ -17,9 +17,14 @@ def require(rule: bool, message: str) -> None:
         raise InputError(message)
 
 
+def check_not_empty(name: str, path: str) -> None:
+    """Raise ``InputError`` for an empty path, which would be where we stand."""
+    require(str(path) != "", f"{name} must not be empty; is the shell variable set?")
+
+
 def check_path(name: str, value: str) -> None:
-    """Raise ``InputError`` for a path that is empty, which would be where we stand, or no UTF-8."""
-    require(str(value) != "", f"{name} must not be empty; is the shell variable set?")
+    """Raise ``InputError`` for a path that is empty, or that no file of settings can hold."""
+    check_not_empty(name, value)
     try:
         str(value).encode()
     except UnicodeEncodeError:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ofa_bert.checkpoint.files import read_json, reason, replacing, write_json
-from ofa_bert.config import OutputConfig
+from ofa_bert.config import OutputConfig, SourceConfig
 from ofa_bert.durable import sync
 from ofa_bert.errors import InputError
 from ofa_bert.metrics_log import MetricsLog
@@ -81,16 +81,20 @@ class RunFolder:
         self.checkpoints.clear()
 
 
-def check_output(output: OutputConfig, ranks: Ranks) -> None:
-    """Refuse a finished run before model and rows are read, which may take minutes.
+def check_output(output: OutputConfig, source: SourceConfig, ranks: Ranks) -> None:
+    """Refuse a directory before model and rows are read, which may take minutes.
 
     ``open_run_folder`` looks again, and at everything else, when it holds the directory.
 
     Raises:
-        InputError: if one stands there that is not to be replaced.
+        InputError: if it cannot be one of a run, is the model's, holds nothing to resume, or holds
+            a finished run that is not to be replaced.
     """
     folder = Path(output.output_dir)
-    if not ranks.is_main or output.overwrite_output_dir:
+    if not ranks.is_main:
+        return
+    _check_place(folder, output, source.model_name_or_path)
+    if output.overwrite_output_dir:
         return
     # Where a kill left its checkpoints, they must be removed, and only one run at a time may.
     whole = all((folder / name).exists() for name in (RESULTS, SETTINGS))
@@ -123,7 +127,7 @@ def open_run_folder(
     folder = RunFolder(path, output.keep_checkpoints, describe_run(configs, inputs or {}, ranks))
     with ExitStack() as stack:
         if ranks.is_main:
-            _check_place(path, output, folder.run["settings"])
+            _check_place(path, output, folder.run["settings"].get("model_name_or_path"))
             with _written(path):
                 path.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(locked(path))
@@ -136,11 +140,10 @@ def open_run_folder(
         yield folder
 
 
-def _check_place(folder: Path, output: OutputConfig, settings: dict[str, Any]) -> None:
+def _check_place(folder: Path, output: OutputConfig, source: str | None) -> None:
     """Refuse what can be refused without writing anything."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"output_dir {folder} is a file; name a directory")
-    source = settings.get("model_name_or_path")
     if source and folder.resolve() == Path(source).resolve():
         raise InputError(
             f"output_dir must not be the directory of the model; got {folder} for both; "

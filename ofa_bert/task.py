@@ -102,12 +102,13 @@ def describe_rows(texts: TaskData, labels: tuple[str, ...]) -> str:
 
 
 def _warn_of_another_task(config: ModelConfig, texts: TaskData) -> None:
-    """Warn of a classifier that answers to another question than the data's."""
-    if config.task_name and not same_task(config.task_name, texts.name):
+    """Warn of a classifier that answers to another question than the data's, both by name."""
+    trained = config.task_name or DataConfig.task_name
+    if DataConfig.task_name not in (trained, texts.name) and not same_task(trained, texts.name):
         logger.warning(
             "the model was trained for task %s and the data are of %s: unless it is to learn that "
             "now, check --task_name and --model_name_or_path",
-            one_line(config.task_name, MAX_NAME),
+            one_line(trained, MAX_NAME),
             one_line(texts.name, MAX_NAME),
         )
 

@@ -6,7 +6,7 @@ import export_model
 import run_glue_ofa
 from ofa_bert.arguments import build, flags_of, parse_args, resolved
 from ofa_bert.commands import evaluate, finetune
-from ofa_bert.config import COMMANDS_OF, OutputConfig, SupernetConfig, TrainConfig
+from ofa_bert.config import COMMANDS_OF, ExportConfig, OutputConfig, SupernetConfig, TrainConfig
 from ofa_bert.errors import InputError
 
 GROUPS = (TrainConfig, SupernetConfig, OutputConfig)
@@ -79,6 +79,15 @@ def test_mistakes_in_yaml(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(InputError, match=message):
         parse("--config", str(path))
+
+
+def test_a_setting_of_another_command_may_be_a_near_one_here(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("width_mult_list: [0.5]")
+    argv = ["--sub_model_output_dir", "x", "--config", str(path)]
+    message = "it is a setting of run_glue_ofa.py, not of this command; did you mean 'width_mult'"
+    with pytest.raises(InputError, match=message):
+        parse_args("prog", "", [ExportConfig], argv)
 
 
 def test_help_groups_the_flags(capsys):

@@ -94,6 +94,7 @@ def test_run_command_lets_the_exception_through():
             OSError(28, "No space left on device", "/x\x1b[2J"),
             "/x\\x1b[2J: No space left on device",
         ),
+        (OSError(28, "No space left on device"), "No space left on device"),
     ],
 )
 def test_a_path_that_the_system_refuses_is_no_fault_of_ours(capsys, error, said):
@@ -110,6 +111,7 @@ def test_a_path_that_the_system_refuses_is_no_fault_of_ours(capsys, error, said)
         FileNotFoundError(2, "No such file or directory", "/ofa_bert/we_forgot_it"),
         FileExistsError(17, "File exists", "/x"),
         PermissionError(13, "Permission denied"),
+        PermissionError(13, "Permission denied", 5),
         OSError("of no number"),
     ],
 )

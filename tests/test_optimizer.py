@@ -31,9 +31,11 @@ def test_plan_steps(settings, expected):
 
 def test_a_warm_up_may_last_as_long_as_the_run_but_no_longer():
     assert plan_steps(10, TrainConfig(max_steps=4, warmup_steps=4)).warmup_steps == 4
-    message = r"warmup_steps must be at most 30, the steps of the run; got 31; lower it, or pass"
+    message = r"warmup_steps must be at most 30, the steps of the run; got 31; lower it"
     with pytest.raises(InputError, match=message):
         plan_steps(10, TrainConfig(num_train_epochs=3, warmup_steps=31))
+    advised = TrainConfig(num_train_epochs=3, warmup_steps=0, warmup_ratio=0.1)
+    assert plan_steps(10, advised).warmup_steps == 3
 
 
 def test_the_learning_rate_rises_then_falls_to_0():

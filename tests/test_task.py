@@ -244,6 +244,7 @@ def test_a_model_of_another_task_is_a_warning(tmp_path, data, caplog):
         return [message for message in caplog.messages if "for task" in message]
 
     assert warnings() == warnings(task_name="own") == warnings(task_name="OWN") == []
+    assert warnings(task_name="custom") == []  # what it is called where nobody gave it a name
     (message,) = warnings(task_name="MRPC")
     assert "the model was trained for task MRPC and the data are of own" in message
     # A fresh classifier was trained for nothing.

@@ -33,7 +33,7 @@ def finetune(configs: Sequence[Any], ranks: Ranks) -> None:
     """Train on the labels, keep the weights with the best score."""
     source, data, output, training, _ = configs
     run_start = time.perf_counter()
-    ofa.check_output(output, ranks)
+    ofa.check_output(output, source, ranks)
     ofa.check_training_precision(training.precision)
     model, tokenizer, task = ofa.load_model_and_task(source, data, seed=training.seed)
     ofa.plan_training(task.train, training, ranks)

@@ -13,7 +13,7 @@ from ofa_bert.arguments import parse_args
 from ofa_bert.command import set_up_logging
 from ofa_bert.config import setting
 from ofa_bert.errors import InputError
-from ofa_bert.rules import check_path, require
+from ofa_bert.rules import check_not_empty, require
 
 ROWS_AT_ONCE = 4096
 WHY_TABS = {
@@ -36,8 +36,8 @@ class PredictConfig:
     )
 
     def __post_init__(self) -> None:
-        check_path("model", self.model)
-        check_path("input", self.input)
+        check_not_empty("model", self.model)
+        check_not_empty("input", self.input)
         require(self.batch_size >= 1, f"batch_size must be at least 1; got {self.batch_size}")
 
 

@@ -74,7 +74,7 @@ OFA_MISTAKES = {
         r"model\.safetensors cannot be read, it is damaged or cut short .*; copy or download it",
     ),
     "output in the model's directory": (
-        lambda work, at: {"output_dir": work / "teacher", "overwrite_output_dir": True},
+        lambda work, at: {"output_dir": work / "teacher"},  # which holds a finished run too
         r"output_dir must not be the directory of the model",
     ),
     "missing data file": (
@@ -310,7 +310,7 @@ OTHER_MISTAKES = {
     ),
     "an output of such a name": (
         lambda work, at: finetune_argv(work, "o" * 300),
-        r"^error: o{300}/results\.json: File name too long$",
+        r"^error: o{300}: File name too long$",
     ),
     "a graph of such a name": (
         lambda work, at: ["predict", *flags(model="o" * 300)],
