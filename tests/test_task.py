@@ -252,6 +252,7 @@ def test_a_model_of_another_task_is_a_warning(tmp_path, data, caplog):
 
 
 def test_a_vocabulary_of_another_language_is_a_warning(tmp_path, data, caplog):
+    caplog.set_level("WARNING")
     source = write_model(tmp_path / "model", labels=("bad", "good"))
     few = [("w1 w2 w3 w4 x", "good")]  # 1 of 5 tokens
     more = [("w1 x y", "good"), ("w2 x", "bad")]  # 3 of 5
@@ -294,6 +295,7 @@ def test_a_literal_pad_is_the_same_to_evaluation_graph_and_model(tmp_path, data)
 
 
 def test_a_teacher_that_is_worse_than_the_largest_class_is_a_warning(tmp_path, data, caplog):
+    caplog.set_level("WARNING")
     source = write_model(tmp_path / "model", labels=("bad", "good"))
     rows = [("w1", "bad"), ("w2", "bad"), ("w3", "good")]  # "bad" alone is right in 2 of 3
     config = dataclasses.replace(data, dev_file=write_tsv(tmp_path / "dev.tsv", rows))
