@@ -117,6 +117,9 @@ def _csv_records(lines: list[str]) -> Iterator[tuple[int, list[str] | BadRowErro
             width = width or len(record)
             below = lines[begin + 1 : begin + reader.line_num]
             whole = len(record) == width or not all(_has_fields(line, width) for line in below)
+            if whole and len(record) != width:
+                found = f"{len(record)} in {reader.line_num} lines"
+                record = BadRowError(f"row must have {width} fields; got {found}")
         except csv.Error as error:
             record, whole = _csv_mistake(error, ends_before=end < len(lines)), False
         yield begin + 1, record
