@@ -66,7 +66,7 @@ class DataConfig:
     )
     label_column: str | None = setting(
         None,
-        help="name (or number) of the label column; a number with a fraction in it makes a "
+        help="name (or number) of the label column; numbers, one of them with a fraction, make a "
         "regression of your own files, else each label is a class, whole numbers too",
     )
     max_seq_length: int = setting(128, help="longest sequence in tokens; longer texts are cut")

@@ -28,6 +28,12 @@ def write(path, rows):
         ({"nan", "x"}, ("nan", "x")),
         ({"0.5", "1", "nan", "N/A"}, ()),
         ({"0.5": 1, "N/A": 1}, ()),
+        # Even where most rows lack a number, however that is written.
+        ({"2.5": 1, "n/a": 9, "NULL": 9, "None": 9, "NaN": 9, "<NA>": 9, "-": 9, "?": 9}, ()),
+        ({"-0.5", "1e-3", "inf"}, ()),
+        # Names that look like numbers, and one that does not.
+        ({"2.7": 10, "3.5": 10, "latest": 10}, ("2.7", "3.5", "latest")),
+        ({"2.7": 500, "3.5": 400, "latest": 1}, ("2.7", "3.5", "latest")),
         # Words with a number astray are no regression.
         ({"good": 5, "bad": 5, "0.5": 1}, ("0.5", "bad", "good")),
         ({"0": 9, "1": 9, "N/A": 1}, ("0", "1", "N/A")),
@@ -44,29 +50,50 @@ def test_the_order_of_own_labels(found, labels):
         ["label", "3", "1", "2", "5", "4"],
         ["label", "good", "bad", "good", "bad"],
         ["label", "0", "1", "other", "other"],
+        ["label", "good"],
+        ["label", "0", "0.5", "1.5", "2"],
+        ["Label", "0", "other", "once", "1"],
+        ["标签", "good", "bad", "fine"],
+        # No name of such a column, but the only one that is no number.
+        ["polarities", "0", "1", "1", "NA"],
+        ["polarities", "0.5", "1"],
     ],
 )
 def test_a_header_under_numbered_columns_is_no_class(tmp_path, labels):
     rows = [("sentence", labels[0]), *((f"text {i}", x) for i, x in enumerate(labels[1:]))]
     path = write(tmp_path / "a.tsv", rows)
-    expected = (
-        r"line 1 looks like a header: .* \(--text_columns 'sentence' --label_column 'label'\)"
-    )
+    flags = f"--text_columns 'sentence' --label_column '{labels[0]}'"
+    expected = rf"line 1 looks like a header: .* \({flags}\)"
     with pytest.raises(InputError, match=expected):
         own_labels(path, NUMBERED)
-    assert own_labels(path, Columns(("sentence",), "label")) == tuple(sorted(set(labels[1:])))
+
+
+def test_a_header_that_names_the_columns_is_no_row(tmp_path):
+    path = write(tmp_path / "a.tsv", [("sentence", "label"), ("a", "x"), ("b", "1"), ("c", "x")])
+    assert own_labels(path, Columns(("sentence",), "label")) == ("1", "x")
 
 
 @pytest.mark.parametrize(
     "rows",
     [
-        # Too few rows, or too many labels that come once, to tell.
+        # Other labels are words, and none of these is the name of a column.
         [("good", "pos"), ("bad", "neg")],
         [("a", "x"), ("b", "y"), ("c", "z")],
         # Comes again; is not the first; is a number.
         [("a", "x"), ("b", "y"), ("c", "x"), ("d", "y")],
         [("a", "x"), ("b", "y"), ("c", "x")],
         [("a", "9"), ("b", "1"), ("c", "1")],
+        [("a", "NA"), ("b", "1"), ("c", "2"), ("d", "2")],
+        [
+            ("hi there", "greeting"),
+            ("b", "booking"),
+            ("c", "music"),
+            ("d", "booking"),
+            ("e", "music"),
+        ],
+        [("hi", "pos"), ("bad", "neg"), ("awful", "neg")],
+        [("good", "y"), ("bad", "n"), ("awful", "n")],
+        [("a", "label"), ("b", "label"), ("c", "1")],
         # No column is named like that.
         [("A film, they say!", "rare"), ("b", "1"), ("c", "1"), ("d", "2")],
         [("word " * 20, "rare"), ("b", "1"), ("c", "1"), ("d", "2")],
@@ -77,9 +104,10 @@ def test_a_first_row_that_may_be_data_is(tmp_path, rows):
     assert labels == tuple(sorted({label for _, label in rows}))
 
 
-def test_a_header_over_scores_is_a_row_without_a_number(tmp_path):
-    rows = [("sentence", "score"), *((f"text {i}", i / 4) for i in range(9))]
-    assert own_labels(write(tmp_path / "a.tsv", rows), NUMBERED) == ()
+def test_a_jsonl_file_has_no_header(tmp_path):
+    path = tmp_path / "a.JSONL"
+    path.write_text("".join(f'{{"0": "hi", "1": {x}}}\n' for x in ('"label"', 1, 2, 2)))
+    assert own_labels(path, NUMBERED) == ("1", "2", "label")
 
 
 def test_one_class_alone_is_an_error(tmp_path):

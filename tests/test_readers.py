@@ -157,6 +157,45 @@ def test_a_stray_quote_in_a_csv_costs_its_line_and_no_other(tmp_path, caplog, ch
         read_examples(path, SINGLE)
 
 
+LETTER = '"Dear all,\nthe film was long, slow and sad\nwe left, early\nBest, Bob",neg,extra'
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        LETTER,
+        # Each line of the text has as many fields as a row, but the last one.
+        '"one, two\nthree, four\nfive",neg,extra',
+        # The second is no csv by itself.
+        '"a\n""b""c, d\ne",neg,extra',
+    ],
+)
+def test_lines_of_a_csv_text_are_never_rows(tmp_path, caplog, record):
+    path = write(tmp_path, "a.csv", f'text,label\n"fine film",pos\n{record}\n"bad film",neg\n')
+    found = [(e.text, e.label) for e in read_examples(path, SINGLE, skip_bad_rows=True)]
+    assert found == [("fine film", "pos"), ("bad film", "neg")]
+    assert "1 malformed rows left out" in caplog.text
+    assert read_labels(path, SINGLE) == {"pos": 1, "neg": 1}
+    expected = rf"line 3: row must have 2 fields; got 3 in {len(record.splitlines())} lines; mend"
+    with pytest.raises(InputError, match=expected):
+        read_examples(path, SINGLE)
+
+
+def test_a_csv_record_spans_at_most_so_many_lines(tmp_path, monkeypatch):
+    monkeypatch.setattr("ofa_bert.data.rows.MAX_RECORD_LINES", 4)
+    four = write(tmp_path, "four.csv", 'text,label\n"a\nb\nc\nd",1\nx,0\n')
+    assert [e.text for e in read_examples(four, SINGLE)] == ["a\nb\nc\nd", "x"]
+    five = write(tmp_path, "five.csv", 'text,label\n"a\nb\nc\nd\ne",1\nx,0\n')
+    expected = "line 2: record must span at most 4 lines; got a quote that is still open; mend it"
+    with pytest.raises(InputError, match=expected):
+        read_examples(five, SINGLE)
+    # Where the file itself ends first, or the last line is at fault, that is not the reason.
+    for name, rows in [("end.csv", '"a\nb\nc,1'), ("fault.csv", '"a\nb\nc\n"d,1\nx,0')]:
+        path = write(tmp_path, name, f"text,label\n{rows}\n")
+        with pytest.raises(InputError, match="line 2: row must be valid csv; got a mistake"):
+            read_examples(path, SINGLE)
+
+
 def test_each_stray_quote_costs_reading_few_lines_again(tmp_path, monkeypatch):
     pulled = []
     whole_reader = csv.reader

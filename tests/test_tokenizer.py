@@ -177,7 +177,8 @@ def test_added_tokens_of_a_config_keep_their_kind(tmp_path):
         ("added_tokens.json", {"\ud800": 12}, "must be a text of 1 to 200 characters; got"),
         ("added_tokens.json", {"x" * 201: 12}, "must be a text of 1 to 200 characters; got 'xx"),
         # Nothing is left of it, which the library's search fails on.
-        ("added_tokens.json", {"\u200b": 12}, r"added tokens must be visible texts; got '.u200b'"),
+        ("added_tokens.json", {"\u200b": 12}, r"normalising leaves something; got '.u200b'"),
+        ("added_tokens.json", {"\u0301\x00": 12}, r"normalising leaves something; got "),
         ("tokenizer_config.json", {"added_tokens_decoder": [1]}, r"must be an object; got \[1\]"),
         ("tokenizer_config.json", {"added_tokens_decoder": {"1": 2}}, "must be an object; got 2"),
         (
@@ -199,10 +200,29 @@ def test_added_tokens_that_cannot_be(tmp_path, name, values, message):
         load_tokenizer(tmp_path)
 
 
+@pytest.mark.parametrize("normalized", [True, False])
+@pytest.mark.parametrize("token", ["\n", " ", "\t", "\u3000", "\r\n"])
+def test_an_added_token_may_be_white_space(tmp_path, token, normalized):
+    added = [(12, AddedToken(token, normalized=normalized)), (13, AddedToken("[e1]"))]
+    tokenizer = Tokenizer.from_vocab(VOCAB, added_tokens=added)
+    texts, expected = [f"we{token}un{token}{token}we[e1]"], [[2, 8, 12, 5, 12, 12, 8, 13, 3]]
+    assert ids_of(tokenizer.encode(texts, None, 16)) == expected
+    tokenizer.save(tmp_path)
+    assert ids_of(load_tokenizer(tmp_path).encode(texts, None, 16)) == expected
+    # Its line in vocab.txt moves no other.
+    assert (tmp_path / "vocab.txt").read_bytes().split(b"\n")[13:] == [b"[e1]", b""]
+
+
+def test_an_added_token_that_is_not_normalised_may_be_invisible():
+    added = [(12, AddedToken("\u200b", normalized=False))]
+    tokenizer = Tokenizer.from_vocab(VOCAB, added_tokens=added)
+    assert ids_of(tokenizer.encode(["we\u200bwe é"], None, 8)) == [[2, 8, 12, 8, 1, 3]]
+
+
 def test_added_tokens_of_a_tokenizer_json_that_cannot_be(tmp_path):
     Tokenizer.from_vocab(VOCAB, added_tokens=[(12, AddedToken("[e1]"))]).save(tmp_path)
     whole = (tmp_path / "tokenizer.json").read_text()
-    for content, message in [("\u200b", "visible texts"), ("x" * 201, "1 to 200 characters")]:
+    for content, message in [("\u200b", "normalising leaves"), ("x" * 201, "1 to 200 characters")]:
         (tmp_path / "tokenizer.json").write_text(whole.replace('"[e1]"', json.dumps(content)))
         with pytest.raises(InputError, match=message):
             load_tokenizer(tmp_path)
@@ -218,6 +238,46 @@ def test_ids_of_added_tokens_are_paddlenlps(tmp_path):
     ours = load_tokenizer(tmp_path)
     for text in ["we [E1] we", "covid19xun we", "[e1]COVID19X", "中[E1]中", "xcovid19x.we"]:
         assert ids_of(ours.encode([text], None, 32)) == [theirs(text)["input_ids"]], text
+
+
+@pytest.mark.filterwarnings("ignore")  # paddlenlp's import
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        [*VOCAB, ""],
+        [*VOCAB[:6], "", *VOCAB[6:]],
+        [*VOCAB, "we"],
+        [*VOCAB[:6], "we", *VOCAB[6:]],
+        ["", *VOCAB, "", "we", "last"],
+    ],
+)
+def test_ids_of_tokens_added_to_a_vocabulary_with_doubles_and_gaps(tmp_path, tokens):
+    transformers = pytest.importorskip("paddlenlp.transformers")
+    write_vocab(tmp_path, tokens)
+    theirs = transformers.BertTokenizer(str(tmp_path / "vocab.txt"))
+    theirs.add_tokens(["[e1]", "covid19x"])
+    (tmp_path / "added_tokens.json").write_text(json.dumps(theirs.get_added_vocab()))
+    assert_same_ids(load_tokenizer(tmp_path), theirs, ["we [e1] un", "covid19x £[e1]un unable"])
+
+
+@pytest.mark.parametrize("tokens", [[*VOCAB, ""], [*VOCAB[:6], "we", *VOCAB[6:]]])
+def test_added_tokens_may_follow_the_last_line_of_a_vocabulary_with_gaps(tmp_path, tokens):
+    write_vocab(tmp_path, tokens)
+    (tmp_path / "added_tokens.json").write_text('{"[e1]": 13, "[e2]": 14}')
+    tokenizer = load_tokenizer(tmp_path)
+    assert (tokenizer.vocab["[e1]"], tokenizer.vocab["[e2]"], tokenizer.vocab_size) == (13, 14, 15)
+    ids = {token: i for i, token in enumerate(tokens)}
+    expected = [[2, ids["we"], 13, ids["un"], 14, 3]]
+    assert ids_of(tokenizer.encode(["we [e1] un[e2]"], None, 8)) == expected
+    (tmp_path / "saved").mkdir()
+    tokenizer.save(tmp_path / "saved")
+    for _ in range(2):  # with tokenizer.json, and then of vocab.txt
+        loaded = load_tokenizer(tmp_path / "saved")
+        assert ids_of(loaded.encode(["we [e1] un[e2]"], None, 8)) == expected
+        (tmp_path / "saved" / "tokenizer.json").unlink(missing_ok=True)
+    (tmp_path / "added_tokens.json").write_text('{"[e1]": 14}')
+    with pytest.raises(InputError, match=r"got id 14 for '.e1.', which would be 13"):
+        load_tokenizer(tmp_path)
 
 
 @pytest.mark.parametrize("do_lower_case", [True, False])

@@ -62,8 +62,8 @@ def load_task(
 ) -> TaskData:
     """Read the texts a config names.
 
-    A GLUE task knows its labels. In a user's own files they are those of the training file: a
-    number with a fraction makes a regression, else each is a class; see ``own_labels``.
+    A GLUE task knows its labels. In a user's own files they are those of the training file: numbers
+    with a fraction among them make a regression, else each is a class; see ``own_labels``.
 
     Args:
         config: a GLUE task with ``data_dir``, or own files, or a GLUE task alone, which is

@@ -14,8 +14,17 @@ from ofa_bert.safe_text import short
 
 NAME = re.compile(r"[\w #.-]{1,40}")
 """What the name of a column looks like, and few texts do."""
-FEWEST_ROWS = 3
-"""Of a file whose first row can be seen to be a header."""
+LABEL_NAMES = frozenset(
+    [
+        *("label", "labels", "label_id", "gold_label", "class", "classes", "category", "target"),
+        *("score", "scores", "rating", "stars", "sentiment", "polarity", "intent", "topic", "tag"),
+        *("标签", "类别"),
+    ]
+)
+"""What a column of labels is called, in lower case. Not ``y``, which is also a label beside n."""
+MISSING = frozenset(["", "#n/a", "<na>", "n/a", "na", "nan", "none", "null", "-", "?"])
+"""How a table writes that there is no value, in lower case: as ``pandas.read_csv`` reads it, and
+the ``-`` and ``?`` of other tables."""
 
 
 def own_labels(path: Path, columns: Columns) -> tuple[str, ...]:
@@ -29,7 +38,7 @@ def own_labels(path: Path, columns: Columns) -> tuple[str, ...]:
     labels = class_labels(found)
     if len(labels) == 1:
         raise InputError(f"{path} must hold at least two labels; got {labels[0]!r} alone")
-    if labels and columns.numbered:
+    if labels and columns.numbered and path.suffix.lower() != ".jsonl":  # which has no header
         _check_no_header(path, columns, found)
     return labels
 
@@ -37,18 +46,17 @@ def own_labels(path: Path, columns: Columns) -> tuple[str, ...]:
 def class_labels(found: Counter[str]) -> tuple[str, ...]:
     """Give the classes among labels, in order; none where they are numbers to predict.
 
-    They are, if one is a number that is not whole and at least half of the rows have numbers. Else
-    each is a class, whole numbers in the order of their values and other labels in that of their
-    characters. Among numbers ``nan`` and ``inf`` are no class. Either way the reader then names the
-    lines of those that do not fit in.
+    They are, if each is a number or says that there is none (``MISSING``), and one of them is not
+    whole; the reader then names the lines without a number. Else each is a class, whole numbers in
+    the order of their values and other labels in that of their characters. Among numbers ``nan``
+    and ``inf`` are no class: the reader names their lines too.
 
     Args:
         found: how many rows have each label.
     """
     numbers = {label: _number(label) for label in found}
     finite = {label: n for label, n in numbers.items() if n is not None and math.isfinite(n)}
-    rows = sum(found[label] for label in finite)
-    if any(not number.is_integer() for number in finite.values()) and 2 * rows >= found.total():
+    if all(map(_is_numeric, found)) and any(not n.is_integer() for n in finite.values()):
         return ()
     if None in numbers.values():
         return tuple(sorted(found))
@@ -62,20 +70,24 @@ def _number(label: str) -> float | None:
         return None
 
 
+def _is_numeric(label: str) -> bool:
+    return _number(label) is not None or label.lower() in MISSING
+
+
 def _check_no_header(path: Path, columns: Columns, found: Counter[str]) -> None:
     """Raise ``InputError`` if the first row can only be a header.
 
-    That is: its label is the one word that occurs once, while the others occur again or are
-    numbers, and its texts could be names. A file so short that this is no news is believed.
+    That is: no other row has its label, which is what such a column is called or the only one that
+    is no number, and its texts could be names.
     """
-    once = [label for label, count in found.items() if count == 1 and _number(label) is None]
-    if len(once) != 1 or found.total() < FEWEST_ROWS:
-        return
     line, row = next(read_rows(path, columns))
     if isinstance(row, BadRowError):
         return
     names = [str(row[name]) for name in columns.names]
-    if names[-1].strip() != once[0] or not all(NAME.fullmatch(name) for name in names):
+    first = names[-1].strip()
+    if found[first] != 1 or _is_numeric(first) or not all(map(NAME.fullmatch, names)):
+        return
+    if first.lower() not in LABEL_NAMES and not all(_is_numeric(x) for x in found if x != first):
         return
     *texts, label = names
     raise InputError(

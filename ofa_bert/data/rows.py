@@ -102,8 +102,10 @@ def _tsv_records(lines: list[str]) -> Iterator[tuple[int, list[str] | BadRowErro
 def _csv_records(lines: list[str]) -> Iterator[tuple[int, list[str] | BadRowError]]:
     """Give the records, which may span lines, with the number of their first.
 
-    A stray quote joins all lines to the next one. Where that shows, by a mistake or by another
-    number of fields than the first record has, its line alone is at fault, and not the rows below.
+    A stray quote joins all lines to the next one. Where that shows, by a mistake, or by another
+    number of fields than the first record has although each line after the first has that number by
+    itself, its line alone is at fault, and not the rows below. Other lines are text of the record,
+    and none of them is a row.
     """
     begin = width = 0
     while begin < len(lines):
@@ -113,11 +115,30 @@ def _csv_records(lines: list[str]) -> Iterator[tuple[int, list[str] | BadRowErro
         try:
             record = next(reader)
             width = width or len(record)
-            whole = len(record) == width
+            below = lines[begin + 1 : begin + reader.line_num]
+            whole = len(record) == width or not all(_has_fields(line, width) for line in below)
+            if whole and len(record) != width:
+                found = f"{len(record)} in {reader.line_num} lines"
+                record = BadRowError(f"row must have {width} fields; got {found}")
         except csv.Error as error:
-            record, whole = BadRowError(f"row must be valid csv; got a mistake: {error}"), False
+            record, whole = _csv_mistake(error, ends_before=end < len(lines)), False
         yield begin + 1, record
         begin += reader.line_num if whole else 1
+
+
+def _has_fields(line: str, count: int) -> bool:
+    try:
+        return len(next(csv.reader([line], strict=True))) == count
+    except csv.Error:
+        return False
+
+
+def _csv_mistake(error: csv.Error, *, ends_before: bool) -> BadRowError:
+    if ends_before and "unexpected end of data" in str(error):  # the end is ours, not the file's
+        return BadRowError(
+            f"record must span at most {MAX_RECORD_LINES} lines; got a quote that is still open"
+        )
+    return BadRowError(f"row must be valid csv; got a mistake: {error}")
 
 
 def _table_rows(

@@ -27,12 +27,14 @@ from ofa_bert.data.tokenizer_files import (
     add_tokens,
     check_added_tokens,
     follow_config,
+    no_token,
     parse_added_tokens,
     parse_options,
     read_added_tokens,
     read_backend,
     read_config,
     read_vocab,
+    vocab_of,
 )
 from ofa_bert.errors import InputError
 
@@ -106,7 +108,7 @@ class Tokenizer:
         Raises:
             InputError: if a special token is missing, or an added token cannot have its id.
         """
-        vocab = {token: index for index, token in enumerate(tokens) if token}
+        vocab = vocab_of(tokens, added_tokens)
         backend = Backend(models.WordPiece(vocab, unk_token=UNK, max_input_chars_per_word=100))
         backend.normalizer = normalizers.BertNormalizer(
             clean_text=True,
@@ -154,10 +156,12 @@ class Tokenizer:
     def save(self, directory: str | Path) -> None:
         """Write vocab.txt, tokenizer.json and tokenizer_config.json into a directory."""
         directory = Path(directory)
-        # An id without a token still takes its line, or all after it would move.
-        lines = [f"[no token {index}]" for index in range(self.vocab_size)]
+        # An id without a token still takes its line, or all after it would move; one of a line end
+        # must not take two.
+        lines = [no_token(index) for index in range(self.vocab_size)]
         for token, index in self.vocab.items():
-            lines[index] = token
+            if not {"\n", "\r"} & set(token):
+                lines[index] = token
         config = {
             "tokenizer_class": "BertTokenizer",
             "do_lower_case": self.do_lower_case,

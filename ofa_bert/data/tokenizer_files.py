@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,32 @@ def read_added_tokens(path: Path) -> Iterator[tuple[int, AddedToken]]:
         yield _id(index, str(path)), _added(token, str(path))
 
 
+def vocab_of(
+    tokens: Sequence[str], added_tokens: Iterable[tuple[int, AddedToken]]
+) -> dict[str, int]:
+    """Give each token its line as id, so that an added token can have the id it was trained with.
+
+    The library numbers added tokens from the count of the vocabulary, which a blank line or a token
+    that stands twice makes less than the lines. Such lines get names, as many as are needed.
+
+    Args:
+        tokens: by id; of equal ones the last counts, an empty one is an id without a token.
+        added_tokens: with their ids.
+    """
+    vocab = {token: index for index, token in enumerate(tokens) if token}
+    first = min((index for index, token in added_tokens if token.content not in vocab), default=0)
+    if first > len(vocab):
+        taken = set(vocab.values())
+        free = (index for index in range(len(tokens)) if index not in taken)
+        vocab |= {no_token(index): index for index in islice(free, first - len(vocab))}
+    return vocab
+
+
+def no_token(index: int) -> str:
+    """Name an id without a token; never a word of a text, for a bracket is a word of its own."""
+    return f"[no token {index}]"
+
+
 def add_tokens(
     backend: Backend, added_tokens: Iterable[tuple[int, AddedToken]], special: Sequence[str]
 ) -> None:
@@ -203,12 +230,13 @@ def check_added_tokens(backend: Backend) -> None:
     Raises:
         InputError: if there is one.
     """
+    normalised = str if backend.normalizer is None else backend.normalizer.normalize_str
     for token in backend.get_added_tokens_decoder().values():
-        text = token.content
-        if token.normalized and backend.normalizer is not None:
-            text = backend.normalizer.normalize_str(text)
-        if not text.strip():
-            raise InputError(f"added tokens must be visible texts; got {short(token.content)}")
+        if token.normalized and not normalised(token.content):
+            raise InputError(
+                "added tokens must be texts of which normalising leaves something; "
+                f"got {short(token.content)}"
+            )
 
 
 def _id(index: object, where: str) -> int:
