@@ -22,6 +22,7 @@ from ofa_bert.errors import InputError
 from ofa_bert.ofa.active import running
 from ofa_bert.ofa.choices import DEPTH
 from ofa_bert.ofa.outputs import evaluating
+from ofa_bert.ofa.static_mode import not_tracing
 from ofa_bert.ofa.trace import call, quiet_norms
 from ofa_bert.rules import require
 
@@ -115,7 +116,7 @@ def calibrate(ofa: OFA, config: Mapping[str, Any], batches: Iterable[Any]) -> No
     def run_batch(batch: Any) -> Any:
         return call(ofa.model, batch, **depth)
 
-    with running(sizes=space.sizes(complete)):
+    with not_tracing(), running(sizes=space.sizes(complete)):
         recompute_statistics(ofa.model, run_batch, chain(first, batches))
 
 

@@ -279,10 +279,11 @@ class OFA(nn.Layer):
         ):
             space, known = self._traced_space(inputs, kwargs), self._modes_traced_now()
         config = space.complete(self._next_config(space, generator))
-        answer = self._teacher(inputs, kwargs) if self._teacher else None
         at_depth = {**kwargs, DEPTH: config[DEPTH]} if DEPTH in config else kwargs
-        with not_tracing(), running(sizes=space.sizes(config)):
-            mapped, output = outputs_of(self.model, tuple(self._mapping_ops), inputs, at_depth)
+        with not_tracing():
+            answer = self._teacher(inputs, kwargs) if self._teacher else None
+            with running(sizes=space.sizes(config)):
+                mapped, output = outputs_of(self.model, tuple(self._mapping_ops), inputs, at_depth)
 
         self._space, self._known_modes = space, known
         self._generator, self._ran, self._example = generator, config, (inputs, dict(kwargs))
@@ -383,7 +384,8 @@ class OFA(nn.Layer):
         space = self._evaluated_space(asked.config, inputs, call)
         config = space.complete(asked.config)
         at_depth = {DEPTH: config[DEPTH]} if DEPTH in config else {}
-        plain = plain_copy(bare(self.model), space.sizes(config), inputs, {**call, **at_depth})
+        with not_tracing():
+            plain = plain_copy(bare(self.model), space.sizes(config), inputs, {**call, **at_depth})
         if asked.origin_model is not None:
             plain = cut_in_place(
                 bare(asked.origin_model),
