@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import paddle
@@ -21,6 +22,7 @@ from ofa_bert.errors import InputError
 from ofa_bert.ofa.active import running
 from ofa_bert.ofa.choices import DEPTH
 from ofa_bert.ofa.outputs import evaluating
+from ofa_bert.ofa.static_mode import not_tracing
 from ofa_bert.ofa.trace import call, quiet_norms
 from ofa_bert.rules import require
 
@@ -97,20 +99,25 @@ def calibrate(ofa: OFA, config: Mapping[str, Any], batches: Iterable[Any]) -> No
             arguments by name, anything else its only argument.
 
     Raises:
-        InputError: as there, or if ``config`` is not of this network, or has narrower layers and
-            which are joined is not known yet.
+        InputError: as there, or if ``config`` is not of this network; or if which layers are joined
+            was not known yet and cannot be found with the first batch.
     """
     require(
         not isinstance(batches, paddle.Tensor),
         "batches must be a list or a loader of batches; got a tensor; type [batch]",
     )
-    if ofa._narrows(config):
-        ofa._learn_joined("calibrate")
-    space = ofa._space
+    batches = iter(batches)
+    first = list(islice(batches, 1))
+    # Without any batch nothing runs.
+    space = ofa._evaluated_space(config, first[0], {}) if first else ofa._space
     complete = space.complete(config)
     depth = {DEPTH: complete[DEPTH]} if DEPTH in complete else {}
-    with running(sizes=space.sizes(complete)):
-        recompute_statistics(ofa.model, lambda batch: call(ofa.model, batch, **depth), batches)
+
+    def run_batch(batch: Any) -> Any:
+        return call(ofa.model, batch, **depth)
+
+    with not_tracing(), running(sizes=space.sizes(complete)):
+        recompute_statistics(ofa.model, run_batch, chain(first, batches))
 
 
 @dataclass

@@ -103,6 +103,12 @@ class SearchSpace:
             for key, size in own.items()
         )
 
+    def has_widths(self) -> bool:
+        """Tell whether any layer has a choice of its width."""
+        return any(
+            width_key(self.choices[name]) for name in self.choices if name not in self.skipped
+        )
+
     def _in_channels(self, name: str, sizes: dict[str, Any], multiple: int) -> dict[str, Any]:
         """Turn a layer's ratio into channels, a multiple of so many."""
         if "expand_ratio" not in sizes:

@@ -63,7 +63,8 @@ def enable_mask_lists() -> MaskLists:
     """Let encoders and paddlenlp's BERT take ``[attention_mask, head_mask]``, until disabled.
 
     This replaces their ``forward`` by one that unpacks the list, paddlenlp's if it is imported. It
-    is the only place of this package that replaces anything, and only when called. The head mask,
+    is the only place of this package that replaces anything for longer than a trace, and only when
+    called. The head mask,
     ``[num_layers, num_heads]`` or ``[num_heads]``, reaches the attention of converted networks.
 
     Returns:

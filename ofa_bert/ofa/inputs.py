@@ -70,7 +70,9 @@ def example_arguments(input_size: Any, dtypes: Any) -> tuple[Any, ...]:
 def check_takes_depth(network: nn.Layer) -> None:
     """Raise ``InputError`` unless a network's forward takes a ``depth``."""
     parameters = inspect.signature(network.forward).parameters
-    by_name = DEPTH in parameters
+    by_name = (
+        DEPTH in parameters and parameters[DEPTH].kind is not inspect.Parameter.POSITIONAL_ONLY
+    )
     by_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
     require(
         by_name or by_any,

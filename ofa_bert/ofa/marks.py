@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import functools
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import paddle
@@ -19,22 +20,28 @@ class Mark(NamedTuple):
 
 
 def mark_layers(model: nn.Layer) -> list[Mark]:
-    """Hook every layer; the list that is given fills with marks while a program is made.
+    """Wrap every layer's forward; the list that is given fills with marks while a program is made.
 
-    Whoever calls this takes the hooks away.
+    Not by hooks: those of users would run between ours and the forward, as if they were its own,
+    and ``layer.forward(x)`` runs none. Whoever calls this takes the attributes ``forward`` away.
     """
     marks: list[Mark] = []
-
-    def begin(layer: nn.Layer, inputs: Any) -> None:
-        marks.append(Mark(_last_operation(), layer, begins=True))
-
-    def end(layer: nn.Layer, inputs: Any, outputs: Any) -> None:
-        marks.append(Mark(_last_operation(), layer, begins=False))
-
     for layer in model.sublayers(include_self=True):
-        layer.register_forward_pre_hook(begin)
-        layer.register_forward_post_hook(end)
+        vars(layer)["forward"] = _marking(layer, marks)
     return marks
+
+
+def _marking(layer: nn.Layer, marks: list[Mark]) -> Callable[..., Any]:
+    forward = layer.forward
+
+    @functools.wraps(forward)
+    def marking(*inputs: Any, **named: Any) -> Any:
+        marks.append(Mark(_last_operation(), layer, begins=True))
+        outputs = forward(*inputs, **named)
+        marks.append(Mark(_last_operation(), layer, begins=False))
+        return outputs
+
+    return marking
 
 
 def layers_of(operations: Iterable[int], marks: Iterable[Mark]) -> Iterator[nn.Layer | None]:

@@ -27,8 +27,9 @@ from ofa_bert.ofa.export import (
 from ofa_bert.ofa.inputs import check_takes_depth, example_arguments
 from ofa_bert.ofa.layers_base import BaseBlock
 from ofa_bert.ofa.mapping import mapped_loss, mapping_ops
-from ofa_bert.ofa.outputs import bare, outputs_of
+from ofa_bert.ofa.outputs import bare, evaluating, outputs_of
 from ofa_bert.ofa.settings import DistillConfig, RunConfig
+from ofa_bert.ofa.static_mode import not_tracing
 from ofa_bert.ofa.teacher import Teacher, load_teacher
 from ofa_bert.ofa.ties import space_of, tie
 from ofa_bert.ofa.tokens import Tokens, decode, tokens_of
@@ -92,7 +93,8 @@ class OFA(nn.Layer):
         _check_names(groups, space)
         self._space = self._untraced = tie(space, groups, ())
         # The modes (``training``) of which it is known what is joined in them.
-        self._known_modes = BOTH_MODES if run.same_search_space is not None else frozenset()
+        is_known = run.same_search_space is not None or not space.has_widths()
+        self._known_modes = BOTH_MODES if is_known else frozenset()
         if run.elastic_depth:
             check_takes_depth(bare(model))
         available = schedule.tasks_of(space.free())
@@ -240,7 +242,8 @@ class OFA(nn.Layer):
     def trace(self, *inputs: Any, **kwargs: Any) -> None:
         """Find which layers share or lose their choice of width, from the network's own program.
 
-        The first forward of which any layer is narrower does it with its own inputs.
+        The first forward that draws, or has a narrower layer, does it with its own inputs. Training
+        that cannot be traced is left out, with a warning.
 
         Args:
             inputs: of the network's forward; tensors or ``paddle.static.InputSpec``.
@@ -276,10 +279,11 @@ class OFA(nn.Layer):
         ):
             space, known = self._traced_space(inputs, kwargs), self._modes_traced_now()
         config = space.complete(self._next_config(space, generator))
-        answer = self._teacher(inputs, kwargs) if self._teacher else None
         at_depth = {**kwargs, DEPTH: config[DEPTH]} if DEPTH in config else kwargs
-        with running(sizes=space.sizes(config)):
-            mapped, output = outputs_of(self.model, tuple(self._mapping_ops), inputs, at_depth)
+        with not_tracing():
+            answer = self._teacher(inputs, kwargs) if self._teacher else None
+            with running(sizes=space.sizes(config)):
+                mapped, output = outputs_of(self.model, tuple(self._mapping_ops), inputs, at_depth)
 
         self._space, self._known_modes = space, known
         self._generator, self._ran, self._example = generator, config, (inputs, dict(kwargs))
@@ -367,7 +371,6 @@ class OFA(nn.Layer):
                 joined was not known yet and cannot be found with them.
         """
         asked = export_arguments(args, kwargs)
-        space, narrows = self._space, self._narrows(asked.config)
         if asked.input_shapes is not None:
             inputs = example_arguments(asked.input_shapes, asked.input_dtypes)
             call: dict[str, Any] = {}
@@ -378,11 +381,11 @@ class OFA(nn.Layer):
                 "export must run the network once; give input_shapes and input_dtypes, "
                 "e.g. [[1, 3, 32, 32]] and ['float32']"
             )
-        if narrows and not self._known_modes:
-            space = self._traced_space(inputs, call)
+        space = self._evaluated_space(asked.config, inputs, call)
         config = space.complete(asked.config)
         at_depth = {DEPTH: config[DEPTH]} if DEPTH in config else {}
-        plain = plain_copy(bare(self.model), space.sizes(config), inputs, {**call, **at_depth})
+        with not_tracing():
+            plain = plain_copy(bare(self.model), space.sizes(config), inputs, {**call, **at_depth})
         if asked.origin_model is not None:
             plain = cut_in_place(
                 bare(asked.origin_model),
@@ -467,8 +470,7 @@ class OFA(nn.Layer):
         Raises:
             InputError: if nothing ran yet, or the network cannot be traced with it.
         """
-        has_widths = "width" in schedule.tasks_of(self._untraced.free())
-        if self.training in self._known_modes or not has_widths:
+        if self.training in self._known_modes:
             return
         if self._example is None:
             raise InputError(
@@ -476,20 +478,30 @@ class OFA(nn.Layer):
                 "ofa.trace(x)"
             )
         self._space = self._traced_space(*self._example)
-        self._known_modes = self._modes_traced_now()
+        self._known_modes, self._ran = self._modes_traced_now(), None  # as in ``trace``
+
+    def _evaluated_space(
+        self, config: Mapping[str, Any], inputs: Any, named: Mapping[str, Any]
+    ) -> SearchSpace:
+        """Give the space of a configuration in evaluation; inputs are those of ``trace.call``.
+
+        Nothing is kept: what training joins may be found later, with inputs that it takes.
+
+        Raises:
+            InputError: if the network would have to be traced, and cannot be with these.
+        """
+        if not self._narrows(config) or self._known_modes:
+            return self._space
+        with evaluating(bare(self.model)):
+            return self._traced_space(inputs, named)
 
     def _modes_traced_now(self) -> frozenset[bool]:
         """Evaluation is always traced, training only by a network that is in it."""
         return BOTH_MODES if self.training else frozenset({False})
 
-    def _traced_space(self, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]) -> SearchSpace:
+    def _traced_space(self, inputs: Any, kwargs: Mapping[str, Any]) -> SearchSpace:
         from ofa_bert.ofa.programs import traced_space
 
-        require(
-            paddle.in_dynamic_mode(),
-            "which layers are joined must be known before an OFA is traced itself; "
-            "call ofa.trace(inputs) before that",
-        )
         # What evaluation alone has fixed, training may join: it is traced with it, from the start.
         space = self._space if True in self._known_modes else self._untraced
         return traced_space(space, bare(self.model), inputs, kwargs)

@@ -2,49 +2,56 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import paddle
 from paddle import nn
 
+from ofa_bert.errors import InputError
 from ofa_bert.ofa.active import running
 from ofa_bert.ofa.choices import DEPTH, SearchSpace, follows_input, width_key
-from ofa_bert.ofa.graph import width_groups
+from ofa_bert.ofa.graph import WidthGroups, width_groups
 from ofa_bert.ofa.outputs import evaluating
 from ofa_bert.ofa.plan import base_of
+from ofa_bert.ofa.static_mode import tracing
 from ofa_bert.ofa.ties import tie
+from ofa_bert.rules import require
 
 DROPOUTS = (nn.Dropout, nn.Dropout2D, nn.Dropout3D, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
 
 def traced_space(
-    space: SearchSpace, network: nn.Layer, inputs: tuple[Any, ...], named: Mapping[str, Any]
+    space: SearchSpace, network: nn.Layer, inputs: Any, named: Mapping[str, Any]
 ) -> SearchSpace:
     """Give a space with the ties and fixed widths that the network's programs show.
 
     Each depth has a program of its own, and so has training, where the network is in it: what is
-    joined in any of them is.
+    joined in any of them is. Training that cannot be traced is left out, with a warning.
 
     Args:
         space: of the network.
         network: left as it is.
-        inputs: arguments of its forward.
+        inputs: arguments of its forward, as of ``trace.call``.
         named: further ones by name.
 
     Raises:
-        InputError: if the network cannot be traced with them.
+        InputError: if the network cannot be traced with them in evaluation, or is being traced.
     """
     calls = [{**named, DEPTH: depth} for depth in space.depths] or [dict(named)]
-    try:
-        found = []
-        for mode in _modes(network):
-            with mode, running(sizes={}):
-                found += [width_groups(network, inputs, call) for call in calls]
-    finally:
-        if not paddle.in_dynamic_mode():
-            paddle.disable_static()
+    with tracing():
+        require(
+            paddle.in_dynamic_mode(),
+            "which layers are joined must be known before an OFA is traced itself, or a thread "
+            "begins while another one traces; call ofa.trace(inputs) before that",
+        )
+        try:
+            found = _programs(network, inputs, calls)
+        finally:
+            if not paddle.in_dynamic_mode():
+                paddle.disable_static()
     fixed = frozenset.union(*(program.fixed - program.unreached for program in found))
     fixed |= frozenset.intersection(*(program.unreached for program in found))
     chooser = _choosers(space, network)
@@ -52,10 +59,25 @@ def traced_space(
     return tie(space, tied, filter(None, map(chooser, fixed)))
 
 
-def _modes(network: nn.Layer) -> list[AbstractContextManager[None]]:
-    """Give what a network is traced in: evaluation, and the mode it is in, if that is another."""
-    training = any(layer.training for layer in network.sublayers(include_self=True))
-    return [evaluating(network), _without_dropout(network)] if training else [evaluating(network)]
+def _programs(network: nn.Layer, inputs: Any, calls: list[dict[str, Any]]) -> list[WidthGroups]:
+    """Trace evaluation, and training if the network is in it: without that if it cannot be."""
+    is_training = any(layer.training for layer in network.sublayers(include_self=True))
+    with running(sizes={}):
+        with evaluating(network):
+            found = [width_groups(network, inputs, call) for call in calls]
+        if not is_training:
+            return found
+        try:
+            with _without_dropout(network):
+                return found + [width_groups(network, inputs, call) for call in calls]
+        except InputError as error:
+            # A forward that reads a number or writes a weight in training has trained well so far.
+            warnings.warn(
+                f"in training, {error}; layers are taken to be joined as in evaluation, which "
+                "ofa.eval(); ofa.trace(x); ofa.train() does without this warning",
+                stacklevel=2,
+            )
+            return found
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 from paddle import nn
 
+from ofa_bert.ofa.containers import containers, items_of
+
 L = TypeVar("L", bound=nn.Layer)
 
 
@@ -28,24 +30,16 @@ def replace_sublayers(parents: Iterable[nn.Layer], replacements: Mapping[int, nn
     """Put layers in the places of others, given by their ids, wherever a parent holds them.
 
     That is among its sublayers, and in its attributes: a forward may as well run what the author
-    put into a list beside ``add_sublayer``.
+    put into a list beside ``add_sublayer``. Lists and dicts are changed in place, tuples made anew.
     """
-    for parent in parents:
-        for name, held in list(vars(parent).items()):
-            vars(parent)[name] = _replaced(held, replacements)
-
-
-def _replaced(held: Any, replacements: Mapping[int, nn.Layer]) -> Any:
-    """Give what stands for a value; lists and dicts are changed in place, tuples made anew."""
-    if id(held) in replacements:
-        return replacements[id(held)]
-    if isinstance(held, dict | list):
-        for key, item in list(held.items() if isinstance(held, dict) else enumerate(held)):
-            new = _replaced(item, replacements)
-            if new is not item:
-                held[key] = new
-    elif type(held) is tuple:
-        new_items = [_replaced(item, replacements) for item in held]
-        if any(new is not item for new, item in zip(new_items, held, strict=True)):
-            return tuple(new_items)
-    return held
+    found = list(containers(parents))  # all of them, before any is changed
+    new: dict[int, Any] = dict(replacements)
+    for holder in found:
+        if type(holder) is tuple and not new.keys().isdisjoint(map(id, holder)):
+            new[id(holder)] = tuple(new.get(id(item), item) for item in holder)
+    for holder in found:
+        if not isinstance(holder, dict | list) or new.keys().isdisjoint(map(id, items_of(holder))):
+            continue
+        for key, item in list(holder.items() if isinstance(holder, dict) else enumerate(holder)):
+            if id(item) in new:
+                holder[key] = new[id(item)]

@@ -18,6 +18,7 @@ from paddle import nn
 
 from ofa_bert.errors import InputError
 from ofa_bert.ofa.marks import Mark, layers_of, mark_layers
+from ofa_bert.ofa.static_mode import tracing
 from ofa_bert.ofa.unchanged import show_kept_tensors, unchanged
 
 Shape = tuple[int, ...]
@@ -91,7 +92,7 @@ def trace(model: nn.Layer, inputs: Any, named: Mapping[str, Any] | None = None) 
             raise
 
     try:
-        with unchanged(model):
+        with tracing(), unchanged(model):
             show_kept_tensors(model)
             marks = mark_layers(model)
             program = _program(run, symbolic)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from operator import is_
 from typing import Any
 
 import paddle
 from paddle import nn
+
+from ofa_bert.ofa.containers import containers
 
 
 @contextmanager
@@ -19,7 +22,8 @@ def unchanged(model: nn.Layer) -> Iterator[None]:
     left there would end the next forward, and with it the process. Lists, dicts and sets are kept
     too, however deep; what other objects hold is not.
     """
-    kept = [(holder, _contents(holder)) for holder in _holders(model)]
+    found = (holder for holder in containers([model]) if not isinstance(holder, tuple))
+    kept = [(holder, _contents(holder)) for holder in found]
     try:
         yield
     finally:
@@ -38,35 +42,22 @@ def show_kept_tensors(model: nn.Layer) -> None:
                 layer._buffers[name] = vars(layer).pop(name)
 
 
-def _holders(model: nn.Layer) -> Iterator[Any]:
-    """Give what can be written into, each once: the layers' attributes, and containers there."""
-    seen: set[int] = set()
-    waiting: list[Any] = [model]
-    while waiting:
-        found = waiting.pop()
-        holder = vars(found) if isinstance(found, nn.Layer) else found
-        if isinstance(holder, dict | list | set | tuple) and id(holder) not in seen:
-            seen.add(id(holder))
-            waiting += holder.values() if isinstance(holder, dict) else holder
-            if not isinstance(holder, tuple):
-                yield holder
+def _contents(holder: Any) -> Any:
+    """Copy what a container holds, in its order."""
+    return dict(holder) if isinstance(holder, dict) else tuple(holder)
 
 
-def _contents(holder: Any) -> list[Any]:
-    """List what a container holds; of a dict, keys and values in turn."""
-    if isinstance(holder, dict):
-        return [part for item in holder.items() for part in item]
-    return list(holder)
-
-
-def _refill(holder: Any, contents: list[Any]) -> None:
+def _refill(holder: Any, contents: Any) -> None:
     """Give a container what it held, unless it still does."""
-    now = _contents(holder)
-    if len(now) == len(contents) and all(map(is_, now, contents)):
+    if len(holder) == len(contents) and all(map(is_, _parts(holder), _parts(contents))):
         return
     holder.clear()
-    if isinstance(holder, list):
-        holder.extend(contents)
+    if isinstance(holder, dict):
+        for key, value in contents.items():  # ``update`` of a Counter counts
+            holder[key] = value
     else:
-        is_dict = isinstance(holder, dict)
-        holder.update(zip(contents[::2], contents[1::2], strict=True) if is_dict else contents)
+        (holder.extend if isinstance(holder, list) else holder.update)(contents)
+
+
+def _parts(holder: Any) -> Iterator[Any]:
+    return chain(holder, holder.values()) if isinstance(holder, dict) else iter(holder)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import copy
+import gc
 import inspect
+import pickle
+import weakref
 
 import numpy as np
 import pytest
 
+from ofa_bert.errors import InputError
 from ofa_bert.ofa import OFA, Convert, RunConfig, supernet
 from tests.ofa.chain import Chain, by_hand
 from tests.ofa.values import draw, randomised
@@ -94,3 +98,52 @@ def test_a_copy_has_its_own_weights():
     other.model.last.bias.set_value(other.model.last.bias + 1.0)
     np.testing.assert_allclose(other(paddle.to_tensor(X)).numpy(), expected + 1.0, atol=1e-6)
     np.testing.assert_allclose(small(paddle.to_tensor(X)).numpy(), expected, atol=1e-6)
+
+
+class ByPlace(Chain):
+    """Its input goes by its place only."""
+
+    def forward(self, x, /, depth=None):
+        return super().forward(x, depth)
+
+
+def test_an_input_that_goes_by_its_place_only():
+    small, expected = exported(ByPlace)
+    np.testing.assert_allclose(small(paddle.to_tensor(X)).numpy(), expected, atol=1e-6)
+    assert list(inspect.signature(small.forward).parameters) == ["x"]
+
+
+def test_a_depth_that_goes_by_its_place_only_is_refused():
+    class DepthByPlace(Chain):
+        def forward(self, x, depth=None, /):
+            return super().forward(x, depth)
+
+    with pytest.raises(InputError, match="forward must take a depth argument"):
+        exported(DepthByPlace)
+
+
+def test_it_is_gone_when_nobody_holds_it():
+    small, _ = exported(Between)
+    held = weakref.ref(small)
+    gc.collect()
+    gc.disable()
+    try:
+        del small
+        assert held() is None
+    finally:
+        gc.enable()
+
+
+def test_it_is_pickled():
+    small, expected = exported(Between)
+    again = pickle.loads(pickle.dumps(small))
+    assert inspect.signature(again.forward) == inspect.signature(small.forward)
+    x, shift = paddle.to_tensor(X), paddle.to_tensor(SHIFT)
+    np.testing.assert_allclose(again(x, shift).numpy(), expected + SHIFT, atol=1e-6)
+
+
+def test_it_is_compiled():
+    small, expected = exported(Between)
+    assert not small.training
+    compiled = paddle.jit.to_static(small, full_graph=True)
+    np.testing.assert_allclose(compiled(paddle.to_tensor(X)).numpy(), expected, atol=1e-6)

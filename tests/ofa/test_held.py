@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import copy
 
 import numpy as np
@@ -84,3 +85,65 @@ def test_a_layer_kept_past_paddles_registration():
     model = Convert(supernet(expand_ratio=[0.5, 1.0])).convert(randomised(Past()))
     assert model.first is model.one
     assert isinstance(model.one, Block)
+
+
+def cyclic(layers):
+    held = list(layers)
+    own = {"held": held}
+    own["own"] = own
+    held[0].seen = [held, own, (own,)]
+    return held
+
+
+def deep(layers):
+    inside = list(layers)
+    for _ in range(3000):
+        inside = [(inside,)]
+    layers[0].deep = inside
+    return list(layers)
+
+
+@pytest.mark.parametrize("hold", [cyclic, deep])
+def test_containers_that_hold_themselves_or_many_others(hold):
+    original = randomised(Held(list))
+    model = randomised(Held(hold))
+    ofa = OFA(Convert(supernet(expand_ratio=[0.25, 0.5, 1.0])).convert(model), UNTIED)
+    ofa.set_net_config(CONFIG)
+    expected = by_hand(original, X.numpy(), 4, 2)
+    np.testing.assert_allclose(ofa(X).numpy(), expected, atol=1e-6)
+    inside = model.one.fn.deep if hold is deep else model.one.fn.seen[2][0]["own"]["held"]
+    while hold is deep and len(inside) == 1:
+        inside = inside[0]
+    assert inside[1] is model.two
+
+
+def test_a_tuple_in_a_tuple_that_stands_beside_it():
+    def hold(layers):
+        layers[0].both = (inner := (layers[1],), (inner, layers[1]), inner)
+        return layers
+
+    model = Convert(supernet(expand_ratio=[0.5, 1.0])).convert(Held(hold))
+    inner, outer, again = model.one.fn.both
+    assert inner is again is outer[0]
+    assert inner[0] is outer[1] is model.two
+
+
+class Own:
+    def __init__(self, layers):
+        self.layers = layers
+
+
+@pytest.mark.parametrize(
+    "hold", [lambda layers: collections.namedtuple("Three", "a b c")(*layers), Own]
+)
+def test_layers_that_run_from_elsewhere_have_no_choice(hold):
+    class Elsewhere(Held):
+        def forward(self, x):
+            for layer in getattr(self.held, "layers", self.held):
+                x = layer(x)
+            return x
+
+    model = Convert(supernet(expand_ratio=[0.5, 1.0])).convert(randomised(Elsewhere(hold)))
+    ofa = OFA(model)
+    ofa.trace(X)
+    assert ofa.ofa_layers == {}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from ofa_bert.errors import InputError
 from ofa_bert.ofa import OFA, Convert, RunConfig, supernet
-from tests.ofa.chain import UNTIED, Chain, chain
+from tests.ofa.chain import UNTIED, Chain, X, by_hand, chain
 from tests.tiny import paddle
 
 nn = paddle.nn
@@ -137,3 +138,20 @@ def test_a_wrong_call_is_one_line(call, message):
     with pytest.raises(InputError, match=message) as caught:
         call(OFA(chain(), UNTIED))
     assert "\n" not in str(caught.value)
+
+
+def test_to_static_that_is_switched_off_compiles_nothing():
+    model = chain()
+    model.forward = paddle.jit.to_static(model.forward, full_graph=True)
+    paddle.jit.enable_to_static(False)
+    try:
+        ofa = OFA(model)
+        ofa.eval()
+        for ratio, width in ((0.5, 3), (1.0, 6)):
+            config = {"first": {"expand_ratio": ratio}}
+            ofa.set_net_config(config)
+            expected = by_hand(model, X.numpy(), [width, 6, 6, 6])
+            np.testing.assert_allclose(ofa(X).numpy(), expected, atol=1e-6)
+            np.testing.assert_allclose(ofa.export(config)(X).numpy(), expected, atol=1e-6)
+    finally:
+        paddle.jit.enable_to_static(True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+
 import numpy as np
 import pytest
 
@@ -191,3 +193,62 @@ def test_dropout_of_whole_channels_fixes_none(dropout):
     ofa(paddle.to_tensor(draw(2, 3, 6, 6)))
     assert list(ofa.ofa_layers) == ["0"]
     assert ofa.model[1].training
+
+
+class CalledByForward(nn.Layer):
+    """Its norm's hooks do not run."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2D(3, 8, 3), nn.BatchNorm2D(8)
+        self.out = nn.Conv2D(8, 2, 1)
+
+    def forward(self, x):
+        return self.out(self.norm.forward(self.conv(x)))
+
+
+def test_a_layer_that_is_called_by_its_forward_is_one_like_any_other():
+    ofa = OFA(Convert(supernet(expand_ratio=[0.5, 1.0])).convert(randomised(CalledByForward())))
+    ofa.trace(paddle.to_tensor(draw(2, 3, 6, 6)))
+    assert list(ofa.ofa_layers) == ["conv"]
+    assert "forward" not in vars(ofa.model.norm)
+
+
+@pytest.mark.parametrize("register", ["register_forward_post_hook", "register_forward_pre_hook"])
+def test_a_hook_that_reads_a_weight_fixes_it(register):
+    """It would read all of it, and of an exported layer what is left."""
+
+    def shift(layer, inputs, *outputs):
+        value = outputs[0] if outputs else inputs[0]
+        return value + layer.weight.mean()
+
+    layers = [nn.Linear(4, 8), nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 2)]
+    getattr(layers[1], register)(shift)
+    convert = Convert(supernet(expand_ratio=[0.5, 1.0])).convert
+    ofa = OFA(convert(randomised(nn.Sequential(*layers))))
+    ofa.eval()
+    x = paddle.to_tensor(draw(3, 4))
+    ofa.trace(x)
+    assert list(ofa.ofa_layers) == ["2"]
+    config = {"2": {"expand_ratio": 0.5}}
+    ofa.set_net_config(config)
+    np.testing.assert_allclose(ofa(x).numpy(), ofa.export(config)(x).numpy(), atol=1e-6)
+
+
+def test_dicts_of_all_kinds_are_put_back():
+    class Counting(Placed):
+        def __init__(self):
+            super().__init__()
+            self.calls = collections.Counter(a=2)
+            self.sizes = collections.defaultdict(list, {1: [2]})
+
+        def forward(self, x):
+            self.calls["a"] += 1
+            self.sizes[len(self.calls)].append(3)
+            self.sizes[x.ndim].append(4)
+            return super().forward(x)
+
+    model = Convert(supernet(expand_ratio=[0.5, 1.0])).convert(Counting())
+    OFA(model).trace(paddle.to_tensor(draw(2, 3, 4)))
+    assert model.calls == {"a": 2}
+    assert model.sizes == {1: [2]}

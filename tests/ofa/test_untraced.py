@@ -79,7 +79,6 @@ def test_one_that_does_not_fit_is_refused_where_it_is_used(use):
         (lambda ofa: ofa.sample_config("smallest"), "sample_config"),
         (lambda ofa: ofa.sample_config(), "sample_config"),
         (lambda ofa: ofa.search(lambda own, config: 0.0, population=2, generations=1), "search"),
-        (lambda ofa: calibrate(ofa, {"free": {"expand_ratio": 0.5}}, [IMAGES]), "calibrate"),
     ],
 )
 def test_what_needs_inputs_says_so_and_takes_those_of_a_forward(call, who):
@@ -183,3 +182,16 @@ def test_a_smaller_kernel_alone_joins_nothing():
     small = ofa.export(ofa.get_current_config, [[2, 3, 8, 8]], ["float32"])
     np.testing.assert_allclose(ofa(IMAGES).numpy(), small(IMAGES).numpy(), atol=1e-6)
     assert small.free.weight.shape == [6, 8, 1, 1]
+
+
+def test_calibration_takes_the_first_batch_for_it():
+    ofa, other = OFA(residual()), OFA(residual())
+    other.eval()
+    other(IMAGES)
+    other.trace(IMAGES)
+    calibrate(ofa, HALF, iter([IMAGES, 2 * IMAGES]))
+    calibrate(other, HALF, [IMAGES, 2 * IMAGES])
+    for found, expected in zip(ofa.buffers(), other.buffers(), strict=True):
+        np.testing.assert_array_equal(found.numpy(), expected.numpy())
+    with pytest.raises(InputError, match="calibration needs batches"):
+        calibrate(OFA(residual()), HALF, [])
