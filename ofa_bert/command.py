@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 from ofa_bert import runtime
 from ofa_bert.config import DeviceConfig
 from ofa_bert.crash import report_crash, shows_details
-from ofa_bert.errors import CheckError, InputError
+from ofa_bert.errors import CheckError, InputError, LostPeerError
 from ofa_bert.safe_text import one_line
 from ofa_bert.stopping import Stopped, raising
 
@@ -62,7 +62,7 @@ def _run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -> in
     except Stopped as stopped:
         print(stopped, file=sys.stderr)  # noqa: T201
         return stopped.exit_code
-    except (InputError, CheckError) as error:
+    except (InputError, CheckError, LostPeerError) as error:
         if shows_details(argv):
             traceback.print_exc()
         print(f"error: {one_line(str(error))}", file=sys.stderr)  # noqa: T201

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import paddle
 
 from ofa_bert import runtime
+from ofa_bert.errors import LostPeerError
 from ofa_bert.places import scratch_directory
 from ofa_bert.stopping import Stopped
 
@@ -34,6 +36,8 @@ Terms = dict[str, dict[str, float]]
 
 ALONE = Ranks()
 """A process that trains by itself."""
+LOST = ("gloo", "nccl", "connection")
+"""Words in what the libraries say of a process that does not answer."""
 
 
 def launched_ranks() -> Ranks:
@@ -88,6 +92,25 @@ def launch(script: str, argv: Sequence[str], num_processes: int) -> int:
             raise
 
 
+@contextmanager
+def meeting() -> Iterator[None]:
+    """Exchange something with the other processes.
+
+    Raises:
+        LostPeerError: if one of them is gone.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        said = str(error)
+        if not any(word in said.lower() for word in LOST):
+            raise
+        raise LostPeerError(
+            "another process of this run has ended or cannot be reached; its own log says why "
+            f"({said.strip().splitlines()[-1]})"
+        ) from error
+
+
 def sum_gradients(parameters: Sequence[paddle.Tensor], ranks: Ranks) -> None:
     """Add up the gradients of all processes in each of them: one message for all parameters.
 
@@ -99,7 +122,8 @@ def sum_gradients(parameters: Sequence[paddle.Tensor], ranks: Ranks) -> None:
         paddle.zeros_like(p) if p.grad is None else paddle.to_tensor(p.grad) for p in parameters
     ]
     flat = paddle.concat([grad.flatten() for grad in grads])
-    paddle.distributed.all_reduce(flat)
+    with meeting():
+        paddle.distributed.all_reduce(flat)
     pieces = paddle.split(flat, [p.size for p in parameters])
     for parameter, piece in zip(parameters, pieces, strict=True):
         parameter.grad = piece.reshape(parameter.shape)
@@ -110,7 +134,8 @@ def sum_terms(terms: Terms, ranks: Ranks) -> Terms:
     if ranks.size == 1:
         return terms
     parts: list[Terms] = []
-    paddle.distributed.all_gather_object(parts, terms)
+    with meeting():
+        paddle.distributed.all_gather_object(parts, terms)
     total: Terms = {}
     for part in parts:
         for name, values in part.items():
@@ -125,14 +150,16 @@ def largest(number: int, ranks: Ranks) -> int:
     if ranks.size == 1:
         return number
     tensor = paddle.to_tensor([number], dtype="int64")
-    paddle.distributed.all_reduce(tensor, op=paddle.distributed.ReduceOp.MAX)
+    with meeting():
+        paddle.distributed.all_reduce(tensor, op=paddle.distributed.ReduceOp.MAX)
     return int(tensor.item())
 
 
 def wait_for_all(ranks: Ranks) -> None:
     """Wait until every process is here."""
     if ranks.size > 1:
-        paddle.distributed.barrier()
+        with meeting():
+            paddle.distributed.barrier()
 
 
 def gather_rows(values: np.ndarray, indices: np.ndarray, ranks: Ranks) -> np.ndarray:
@@ -149,7 +176,8 @@ def gather_rows(values: np.ndarray, indices: np.ndarray, ranks: Ranks) -> np.nda
     parts = [(values, indices)]
     if ranks.size > 1:
         parts = []
-        paddle.distributed.all_gather_object(parts, (values, indices))
+        with meeting():
+            paddle.distributed.all_gather_object(parts, (values, indices))
     gathered = np.concatenate([part for part, _ in parts])
     places = np.concatenate([place for _, place in parts])
     ordered = np.empty_like(gathered)

@@ -22,6 +22,10 @@ class CheckError(RuntimeError):
     """What we made failed our own check: not the user's fault. Exit code 1."""
 
 
+class LostPeerError(RuntimeError):
+    """Another process of the run is gone, and says itself why: not a fault of this one. Code 1."""
+
+
 def closest(name: str, known: Iterable[str]) -> str | None:
     """Find which of ``known`` was probably meant by ``name``, in any case; None if none is near."""
     lowered = {candidate.lower(): candidate for candidate in known}

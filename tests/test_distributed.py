@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,8 +25,9 @@ from ofa_bert.distributed import (
     launched_device,
     launched_ranks,
     sum_terms,
+    wait_for_all,
 )
-from ofa_bert.errors import InputError
+from ofa_bert.errors import InputError, LostPeerError
 from ofa_bert.evaluate import predict_logits
 from ofa_bert.stopping import Stopped
 from ofa_bert.training_state import model_arrays
@@ -132,6 +134,26 @@ def test_terms_of_two_processes_add_up(monkeypatch):
     expected = {"width_1.0": {"rep": 0.75, "logit": 3.0}}
     assert sum_terms(parts[0], Ranks(0, 3)) == expected
     assert sum_terms(parts[0], ALONE) == parts[0]
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        # What gloo says, word for word, when the other end was killed.
+        ("[gloo/transport/tcp/pair.cc:576] Read error: Connection reset by peer", LostPeerError),
+        ("(InvalidArgument) shapes differ", RuntimeError),
+    ],
+)
+def test_a_process_that_is_gone_is_no_fault_of_this_one(monkeypatch, said, expected):
+    def refuse(*args, **kwargs):
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(paddle.distributed, "all_reduce", refuse)
+    monkeypatch.setattr(paddle.distributed, "barrier", refuse)
+    for meet in (lambda: largest(1, Ranks(0, 2)), lambda: wait_for_all(Ranks(0, 2))):
+        with pytest.raises(RuntimeError, match=re.escape(said)) as raised:
+            meet()
+        assert type(raised.value) is expected
 
 
 def test_the_launcher_says_which_process_this_is(monkeypatch):
