@@ -64,8 +64,8 @@ def enable_mask_lists() -> MaskLists:
 
     This replaces their ``forward`` by one that unpacks the list, paddlenlp's if it is imported. It
     is the only place of this package that replaces anything for longer than a trace, and only when
-    called. The head mask,
-    ``[num_layers, num_heads]`` or ``[num_heads]``, reaches the attention of converted networks.
+    called. The head mask, ``[num_layers, num_heads]`` or ``[num_heads]``, reaches the attention of
+    converted networks.
 
     Returns:
         What disables it again: ``lists.disable()``, or the end of ``with enable_mask_lists():``.
