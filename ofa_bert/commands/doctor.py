@@ -28,6 +28,7 @@ class DoctorConfig:
 def main(argv: Sequence[str]) -> int:
     """Print what was found, a line each."""
     (config,) = parse_args("python -m ofa_bert doctor", __doc__ or "", [DoctorConfig], argv)
+    # Not set_up_logging, which needs tqdm: that may be what is missing here.
     logging.getLogger().setLevel(config.log_level.upper())
     findings = diagnose()
     print(report(findings))  # noqa: T201
