@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from ofa_bert.checkpoint.save import save_model
 from ofa_bert.command import run_command
@@ -15,6 +17,9 @@ from tests.tiny import tiny_config, tiny_model, tiny_tokenizer, tiny_vocab
 
 LABELS = ("bad", "good")
 MAX_SEQ_LENGTH = 12
+# What two runs that are the same need not agree on.
+MEASURED = ("wall_seconds", "peak_memory_mb", "widths")
+TIMED = ("seconds_per_step", "tokens_per_second")
 
 
 @dataclass(frozen=True)
@@ -121,3 +126,26 @@ def contents(folder: Path) -> dict[str, bytes]:
     """Give every file below a folder."""
     paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def comparable(folder):
+    """Everything a run wrote, without what it measured: times, memory and its own place."""
+    found = contents(folder)
+    results = json.loads(found.pop("results.json"))
+    # The graph's file holds names with the number of layers this process has made.
+    measured = {"latency_ms": None, "file_bytes": None}
+    widths = [{**row, **measured} for row in results.get("widths", [])]
+    lines = [json.loads(line) for line in found.pop("metrics.jsonl").splitlines()]
+    for name in ("settings", "started_in"):
+        results.pop(name)
+    settings = yaml.safe_load(found.pop("train_config.yaml"))
+    settings.pop("output_dir")
+    start = json.loads(found.pop("run.json"))
+    start["settings"].pop("output_dir")
+    return {
+        **found,
+        "settings": settings,
+        "start": start,
+        "results": {k: v for k, v in results.items() if k not in MEASURED} | {"widths": widths},
+        "metrics": [{k: v for k, v in line.items() if k not in TIMED} for line in lines],
+    }

@@ -19,7 +19,7 @@ from benchmarks import (
     stages,
     steps,
 )
-from tests.test_harness import RESULT
+from tests.benchmark_result import RESULT
 
 TINY_WORK = '{"layers": 1, "hidden": 12, "heads": 2, "rows": 4, "length": 8, "widths": [1, 0.5]}'
 

@@ -11,7 +11,7 @@ from ofa_bert.checkpointing import Checkpoints
 from ofa_bert.errors import InputError
 from ofa_bert.scores import Best
 from tests.oracles import weights_of
-from tests.test_training_state import trained_for
+from tests.trained import trained_for
 
 RUN = {"id": "this run"}
 

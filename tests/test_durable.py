@@ -16,7 +16,7 @@ from ofa_bert.export.staging import SUB_MODEL, staged
 from ofa_bert.metrics_log import MetricsLog
 from ofa_bert.run_folder import RunFolder
 from ofa_bert.scores import Best
-from tests.test_training_state import trained_for
+from tests.trained import trained_for
 
 NAMES = ("a", "b")
 # The answers of FIPS 180-2, appendix B.1, and of the empty message.

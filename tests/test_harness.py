@@ -6,15 +6,8 @@ import os
 import pytest
 
 from benchmarks import harness, render
-from benchmarks.harness import Child, ChildError, Result
-
-RESULT = Result(
-    benchmark="sums",
-    settings={"runs": 3},
-    rows=[{"engine": "ours", "median ms": 1.25, "runs": 3}],
-    machine={"cpu": "abacus", "cores": 1},
-    notes=["left out: slide rule, not installed"],
-)
+from benchmarks.harness import Child, ChildError
+from tests.benchmark_result import RESULT
 
 
 def test_a_run_is_written_read_and_shown(tmp_path, capsys):

@@ -33,8 +33,8 @@ from ofa_bert.errors import InputError
 from ofa_bert.export.model_card import CardFacts, model_card
 from ofa_bert.subnet import full_subnet
 from tests.runs import flags
-from tests.test_torch_file import Storage, archive, tensor
 from tests.tiny import tiny_config, tiny_model, tiny_tokenizer
+from tests.torch_archives import Storage, archive, tensor
 
 ROOT = Path(__file__).parent.parent
 MEMORY_BYTES = 512 << 20

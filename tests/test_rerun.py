@@ -6,7 +6,6 @@ import hashlib
 import json
 
 import pytest
-import yaml
 
 import run_glue_ofa
 from ofa_bert import cli, runtime
@@ -15,33 +14,7 @@ from ofa_bert.commands import rerun
 from ofa_bert.durable import sha256
 from ofa_bert.errors import CheckError, InputError
 from ofa_bert.provenance import differences, input_hashes
-from tests.runs import contents, finetune_argv, ofa_argv, run
-
-MEASURED = ("wall_seconds", "peak_memory_mb", "widths")
-TIMED = ("seconds_per_step", "tokens_per_second")
-
-
-def comparable(folder):
-    """Everything a run wrote, without what it measured: times, memory and its own place."""
-    found = contents(folder)
-    results = json.loads(found.pop("results.json"))
-    # The graph's file holds names with the number of layers this process has made.
-    measured = {"latency_ms": None, "file_bytes": None}
-    widths = [{**row, **measured} for row in results.get("widths", [])]
-    lines = [json.loads(line) for line in found.pop("metrics.jsonl").splitlines()]
-    for name in ("settings", "started_in"):
-        results.pop(name)
-    settings = yaml.safe_load(found.pop("train_config.yaml"))
-    settings.pop("output_dir")
-    start = json.loads(found.pop("run.json"))
-    start["settings"].pop("output_dir")
-    return {
-        **found,
-        "settings": settings,
-        "start": start,
-        "results": {k: v for k, v in results.items() if k not in MEASURED} | {"widths": widths},
-        "metrics": [{k: v for k, v in line.items() if k not in TIMED} for line in lines],
-    }
+from tests.runs import comparable, contents, finetune_argv, ofa_argv, run
 
 
 @pytest.fixture(scope="module")

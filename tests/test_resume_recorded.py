@@ -13,8 +13,7 @@ import run_glue_ofa
 from ofa_bert import cli
 from ofa_bert.checkpointing import Checkpoints
 from ofa_bert.distill import recorded
-from tests.runs import finetune_argv, ofa_argv, run
-from tests.test_rerun import comparable
+from tests.runs import comparable, finetune_argv, ofa_argv, run
 
 SETTINGS = {
     "width_mult_list": ("1.0", "2/3", "1/3"),

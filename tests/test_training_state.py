@@ -2,14 +2,10 @@ import numpy as np
 import paddle
 import pytest
 
-from ofa_bert.config import TrainConfig
 from ofa_bert.durable import DamagedError
 from ofa_bert.errors import InputError
-from ofa_bert.metrics_log import MetricsLog
-from ofa_bert.optimizer import make_optimizer
 from ofa_bert.scores import Best
 from ofa_bert.training_state import (
-    Trained,
     capture,
     model_arrays,
     optimizer_arrays,
@@ -18,30 +14,7 @@ from ofa_bert.training_state import (
     read_state,
     set_optimizer_arrays,
 )
-from tests.tiny import tiny_model
-
-
-class Projection(paddle.nn.Layer):
-    """An objective's own parameters; one has the name of the model's classifier."""
-
-    def __init__(self, value):
-        super().__init__()
-        self.weight = self.create_parameter([2, 3])
-        self.weight.set_value(np.full([2, 3], value, "float32"))
-        self.classifier = paddle.nn.Linear(2, 3)
-
-
-def trained_for(steps, value=0.5):
-    """A model and an objective after some steps with gradients that are known."""
-    model, objective = tiny_model(seed=int(10 * value)), Projection(value)
-    parameters = [*model.parameters(), *objective.parameters()]
-    optimizer = make_optimizer(model, objective.parameters(), TrainConfig(learning_rate=0.1))
-    for step in range(steps):
-        for number, parameter in enumerate(parameters):
-            parameter.grad = paddle.full_like(parameter, 1e-3 * (step + number + 1))
-        optimizer.step()
-        optimizer.clear_grad()
-    return Trained(model, objective, optimizer, MetricsLog(None))
+from tests.trained import trained_for
 
 
 def test_a_state_read_back_goes_on_as_the_one_that_was_written(tmp_path):

@@ -18,8 +18,8 @@ import numpy as np
 from safetensors.numpy import save
 
 from tests.fuzz.readers import READERS
-from tests.test_torch_file import Storage, archive, tensor
 from tests.tiny import VOCAB_SIZE, tiny_config, tiny_model, tiny_tokenizer
+from tests.torch_archives import Storage, archive, tensor
 
 CORPUS = Path(__file__).parent / "corpus"
 
