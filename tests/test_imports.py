@@ -118,6 +118,40 @@ def test_only_commands_use_the_package_by_its_public_names():
         assert not plain or entry_of(module) in BY_PUBLIC_NAME, module
 
 
+def imported_tests(source):
+    """Give what a source imports from test files, at its top or within functions."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{'.' * node.level}{node.module or ''}.{name.name}" for name in node.names}
+    ours = {name for name in found if name.split(".")[0] in ("tests", "")}
+    return {name for name in ours if any(word.startswith("test_") for word in name.split("."))}
+
+
+def test_the_reader_of_imports_sees_test_files():
+    source = """
+import tests.test_a, tests.runs
+from tests import test_b, runs
+from tests.ofa.test_c import CASES
+from numpy import test_d
+def f():
+    from .test_e import x
+    from . import test_f
+"""
+    expected = {"tests.test_a", "tests.test_b", "tests.ofa.test_c.CASES"}
+    assert imported_tests(source) == expected | {".test_e.x", "..test_f"}
+
+
+def test_test_files_import_from_no_test_file():
+    """What several of them need stands in a file without tests."""
+    paths = [*(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]
+    assert Path(__file__) in paths
+    found = {path: imported_tests(path.read_text(encoding="utf-8")) for path in paths}
+    assert {str(path.relative_to(ROOT)): names for path, names in found.items() if names} == {}
+
+
 def run(code):
     return subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=300
