@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -64,17 +65,22 @@ def entry_of(module):
     return ".".join(words)
 
 
-def imports_of(source):
-    """Give the modules of ours that a source imports, at its top or within functions."""
-    found = set()
+def imports_in(source):
+    """Give module and name of all that a source imports, at its top or within functions."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            found |= {name.name for name in node.names}
+            yield from ((alias.name, "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
-            for name in node.names:
-                full = f"{node.module}.{name.name}"
-                found.add(full if full.removeprefix("ofa_bert.") in SOURCES else node.module)
+            yield from ((node.module, alias.name) for alias in node.names)
+
+
+def imports_of(source):
+    """Give the modules of ours that a source imports."""
+    found = set()
+    for module, name in imports_in(source):
+        full = f"{module}.{name}"
+        found.add(full if full.removeprefix("ofa_bert.") in SOURCES else module)
     ours = {name for name in found if name.split(".")[0] in ("ofa_bert", *SCRIPTS)}
     return {"__init__" if n == "ofa_bert" else n.removeprefix("ofa_bert.") for n in ours}
 
@@ -119,29 +125,21 @@ def test_only_commands_use_the_package_by_its_public_names():
 
 
 def imported_tests(source):
-    """Give what a source imports from test files, at its top or within functions."""
-    found = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            found |= {name.name for name in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found |= {f"{'.' * node.level}{node.module or ''}.{name.name}" for name in node.names}
-    ours = {name for name in found if name.split(".")[0] in ("tests", "")}
-    return {name for name in ours if any(word.startswith("test_") for word in name.split("."))}
+    """Give what a source imports of test files."""
+    names = {f"{module}.{name}".rstrip(".") for module, name in imports_in(source)}
+    return {name for name in names if re.match(r"tests\.(.*\.)?test_", name)}
 
 
 def test_the_reader_of_imports_sees_test_files():
     source = """
 import tests.test_a, tests.runs
 from tests import test_b, runs
-from tests.ofa.test_c import CASES
-from numpy import test_d
+from tests.tiny import tiny_test_model
+from numpy import test_c
 def f():
-    from .test_e import x
-    from . import test_f
+    from tests.ofa.test_d import CASES
 """
-    expected = {"tests.test_a", "tests.test_b", "tests.ofa.test_c.CASES"}
-    assert imported_tests(source) == expected | {".test_e.x", "..test_f"}
+    assert imported_tests(source) == {"tests.test_a", "tests.test_b", "tests.ofa.test_d.CASES"}
 
 
 def test_test_files_import_from_no_test_file():
