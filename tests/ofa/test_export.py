@@ -26,17 +26,7 @@ ELASTIC = tuple(getattr(layers, name) for name in layers.__all__)
     ("config", "sizes", "kernels"),
     [
         ({}, (8, 12, 8, 6), {}),
-        (
-            {
-                "stem": {"expand_ratio": 0.5, "kernel_size": 3},
-                "expand": {"expand_ratio": 0.5},
-                "depthwise": {"kernel_size": 3},
-                "grouped": {"expand_ratio": 0.5, "kernel_size": 5},
-                "up": {"expand_ratio": 0.5, "kernel_size": 3},
-            },
-            (4, 6, 4, 3),
-            {"stem": 3, "depthwise": 3, "up": 3},
-        ),
+        (SMALL, (4, 6, 4, 3), {"stem": 3, "depthwise": 3, "up": 3}),
         (
             {"expand": {"expand_ratio": 0.3}, "grouped": {"kernel_size": 3}},
             (8, 4, 8, 6),  # 3.6 of 12

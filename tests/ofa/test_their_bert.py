@@ -59,15 +59,20 @@ def logits_by_hand(model, heads, neurons, batch):
     return bert(w, [heads] * LAYERS, DIM, EPS, **batch)[0]
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_their_bert_goes_the_whole_way(transformers):
-    functions = [
+def functions_of(transformers):
+    """Give the functions of paddle and paddlenlp that their BERT goes through."""
+    return [
         nn.MultiHeadAttention.forward,
         nn.MultiHeadAttention._prepare_qkv,
         nn.TransformerEncoder.forward,
         nn.TransformerEncoderLayer.forward,
         transformers.BertModel.forward,
     ]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_their_bert_goes_the_whole_way(transformers):
+    functions = functions_of(transformers)
     model, teacher = their_bert(transformers), their_bert(transformers, seed=1)
     batch = tiny_batch()
     inputs = {name: paddle.to_tensor(values) for name, values in batch.items()}
@@ -120,13 +125,7 @@ def test_their_bert_goes_the_whole_way(transformers):
         )
         assert small is origin_model
         np.testing.assert_allclose(small(**inputs).numpy(), by_hand, atol=5e-5)
-    assert functions == [
-        nn.MultiHeadAttention.forward,
-        nn.MultiHeadAttention._prepare_qkv,
-        nn.TransformerEncoder.forward,
-        nn.TransformerEncoderLayer.forward,
-        transformers.BertModel.forward,
-    ]
+    assert functions == functions_of(transformers)
 
 
 @pytest.mark.filterwarnings("ignore")
