@@ -82,7 +82,7 @@ def test_a_mistake_of_another_command(work, exported, tmp_path, case):
     check_mistake(cli.main, argv(work, tmp_path), message, work, tmp_path)
 
 
-def test_debug_shows_the_traceback(work, tmp_path):
+def test_debug_shows_the_traceback(work, teacher, tmp_path):
     argv = ofa_argv(work, tmp_path / "out", train_file=tmp_path / "gone.tsv", log_level="debug")
     result = run(run_glue_ofa.main, argv)
     assert result.code == 2
@@ -90,7 +90,7 @@ def test_debug_shows_the_traceback(work, tmp_path):
     assert result.err.splitlines()[-1].startswith("error: data file must exist")
 
 
-def test_debug_in_a_yaml_file_shows_the_traceback_too(work, tmp_path):
+def test_debug_in_a_yaml_file_shows_the_traceback_too(work, teacher, tmp_path):
     (tmp_path / "c.yaml").write_text("log_level: debug\n")
     changes = {"config": tmp_path / "c.yaml", "log_level": None}
     argv = ofa_argv(work, tmp_path / "out", train_file=tmp_path / "gone.tsv", **changes)
@@ -99,7 +99,7 @@ def test_debug_in_a_yaml_file_shows_the_traceback_too(work, tmp_path):
     assert "Traceback (most recent call last):" in result.err
 
 
-def test_a_directory_named_debug_shows_none(work, tmp_path):
+def test_a_directory_named_debug_shows_none(work, teacher, tmp_path):
     argv = ofa_argv(work, "debug", train_file=tmp_path / "gone.tsv")
     check_mistake(run_glue_ofa.main, argv, r"data file must exist", work)
 
