@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Mapping, Sequence
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -28,6 +26,7 @@ from ofa_bert.ofa.inputs import check_takes_depth, example_arguments
 from ofa_bert.ofa.layers_base import BaseBlock
 from ofa_bert.ofa.mapping import mapped_loss, mapping_ops
 from ofa_bert.ofa.outputs import bare, evaluating, outputs_of
+from ofa_bert.ofa.progress import Progress, task_order
 from ofa_bert.ofa.settings import DistillConfig, RunConfig
 from ofa_bert.ofa.static_mode import not_tracing
 from ofa_bert.ofa.teacher import Teacher, load_teacher
@@ -97,23 +96,13 @@ class OFA(nn.Layer):
         self._known_modes = BOTH_MODES if is_known else frozenset()
         if run.elastic_depth:
             check_takes_depth(bare(model))
-        available = schedule.tasks_of(space.free())
-        order = available if elastic_order is None else elastic_order
-        self.elastic_order = list(schedule.check_tasks(order, available) if order else ())
-        for name in ("n_epochs", "dynamic_batch_size"):
-            per_task = getattr(run, name)
-            require(
-                per_task is None or len(per_task) == len(self.elastic_order),
-                f"{name} must have one entry for each task of {self.elastic_order}; got {per_task}",
-            )
+        self.elastic_order = task_order(elastic_order, space.free(), run)
         self._init_distillation(model, distill_config)
         # Drawn from NumPy's own generator, so that numpy.random.seed makes a run repeatable.
         self._generator = np.random.default_rng(np.random.randint(2**31))
-        self._epoch: int | None = None
-        self._stage: schedule.Stage | None = None
+        self._progress = Progress()
         self._net_config: Config | None = None
         self._ran: Config | None = None
-        self._forwards = self._batches = 0
         self._example: tuple[tuple[Any, ...], dict[str, Any]] | None = None
         self._tokens = Tokens({}, [])
 
@@ -175,11 +164,7 @@ class OFA(nn.Layer):
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch it is, from 0; from then on batches are not counted for it."""
-        require(
-            isinstance(epoch, Integral) and epoch >= 0,
-            f"epoch must be a whole number, at least 0; got {epoch!r}",
-        )
-        self._epoch = int(epoch)
+        self._progress = self._progress.at_epoch(epoch)
 
     def set_task(self, task: str | Sequence[str] | None, phase: int | None = None) -> None:
         """Open some tasks, whatever the epoch; all other choices are at their largest.
@@ -192,15 +177,7 @@ class OFA(nn.Layer):
         Raises:
             InputError: if the network has no such task.
         """
-        require(
-            phase is None or (isinstance(phase, int) and phase >= 0),
-            f"phase must be a whole number, at least 0; got {phase!r}",
-        )
-        if task is None:
-            self._stage = None
-            return
-        tasks = schedule.check_tasks(task, schedule.tasks_of(self._space.free()))
-        self._stage = schedule.Stage(tasks, phase)
+        self._progress = self._progress.at_task(task, phase, self._space.free())
 
     def set_net_config(self, config: Mapping[str, Any] | None) -> None:
         """Run one sub-network from now on; None draws again.
@@ -289,7 +266,7 @@ class OFA(nn.Layer):
         self._generator, self._ran, self._example = generator, config, (inputs, dict(kwargs))
         self._mapped = None if answer is None else (mapped, answer.mapped)
         if self.training:
-            self._count_forward()
+            self._progress = self._progress.after_forward(self.run_config, self.elastic_order)
         return output if answer is None else (output, answer.output)
 
     # What it learns, what it becomes
@@ -423,22 +400,7 @@ class OFA(nn.Layer):
     # Within
 
     def _stage_now(self) -> schedule.Stage:
-        if self._stage is not None:
-            return self._stage
-        epoch, n_epochs = self._epoch_now(), self.run_config.n_epochs
-        require(
-            epoch is not None or n_epochs is None,
-            "the schedule must know the epoch; call set_epoch, or give RunConfig "
-            "train_batch_size and total_images",
-        )
-        return schedule.stage_at(epoch or 0, self.elastic_order, n_epochs)
-
-    def _epoch_now(self) -> int | None:
-        """Give the epoch that was set, or else the one that the batches seen make."""
-        run = self.run_config
-        if self._epoch is None and run.total_images and run.train_batch_size:
-            return self._batches // math.ceil(run.total_images / run.train_batch_size)
-        return self._epoch
+        return self._progress.stage_now(self.run_config, self.elastic_order)
 
     def _next_config(self, space: SearchSpace, generator: np.random.Generator) -> Config:
         if self._net_config is not None:
@@ -449,16 +411,6 @@ class OFA(nn.Layer):
             return self._ran or {}
         choices = schedule.open_choices(space.free(), self._stage_now())
         return schedule.draw(choices, generator)
-
-    def _count_forward(self) -> None:
-        """Count the batches seen: each is run by as many sub-networks as its task says."""
-        counts, per_batch = self.run_config.dynamic_batch_size, 1
-        if counts and self._epoch_now() is not None:
-            newest = [self.elastic_order.index(t) for t in self.task if t in self.elastic_order]
-            per_batch = counts[max(newest, default=0)]
-        self._forwards += 1
-        if self._forwards >= per_batch:
-            self._forwards, self._batches = 0, self._batches + 1
 
     def _narrows(self, config: Mapping[str, Any]) -> bool:
         """Tell whether any layer is narrower at a configuration, so that what it meets must be."""
