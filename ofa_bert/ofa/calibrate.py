@@ -21,7 +21,7 @@ from paddle import nn
 from ofa_bert.errors import InputError
 from ofa_bert.ofa.active import running
 from ofa_bert.ofa.choices import DEPTH
-from ofa_bert.ofa.outputs import evaluating
+from ofa_bert.ofa.outputs import bare, evaluating
 from ofa_bert.ofa.static_mode import not_tracing
 from ofa_bert.ofa.trace import call, quiet_norms
 from ofa_bert.rules import require
@@ -109,7 +109,8 @@ def calibrate(ofa: OFA, config: Mapping[str, Any], batches: Iterable[Any]) -> No
     batches = iter(batches)
     first = list(islice(batches, 1))
     # Without any batch nothing runs.
-    space = ofa._evaluated_space(config, first[0], {}) if first else ofa._space
+    joined, network = ofa.joined, bare(ofa.model)
+    space = joined.evaluated_space(config, network, first[0], {}) if first else joined.space
     complete = space.complete(config)
     depth = {DEPTH: complete[DEPTH]} if DEPTH in complete else {}
 

@@ -10,7 +10,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from ofa_bert.errors import InputError, nearest
+from ofa_bert.errors import InputError
 from ofa_bert.ofa import schedule
 from ofa_bert.ofa.active import running
 from ofa_bert.ofa.at_depth import AtDepth
@@ -23,18 +23,18 @@ from ofa_bert.ofa.export import (
     plain_copy,
 )
 from ofa_bert.ofa.inputs import check_takes_depth, example_arguments
+from ofa_bert.ofa.joined import Joined, joined_as_given
 from ofa_bert.ofa.layers_base import BaseBlock
 from ofa_bert.ofa.mapping import mapped_loss, mapping_ops
-from ofa_bert.ofa.outputs import bare, evaluating, outputs_of
+from ofa_bert.ofa.outputs import bare, outputs_of
 from ofa_bert.ofa.progress import Progress, task_order
+from ofa_bert.ofa.search import evolutionary_search
 from ofa_bert.ofa.settings import DistillConfig, RunConfig
 from ofa_bert.ofa.static_mode import not_tracing
 from ofa_bert.ofa.teacher import Teacher, load_teacher
-from ofa_bert.ofa.ties import space_of, tie
+from ofa_bert.ofa.ties import space_of
 from ofa_bert.ofa.tokens import Tokens, decode, tokens_of
 from ofa_bert.rules import require
-
-BOTH_MODES = frozenset({False, True})
 
 
 class OFA(nn.Layer):
@@ -88,12 +88,7 @@ class OFA(nn.Layer):
             "Convert(supernet(expand_ratio=[0.5, 1.0])).convert(model)",
         )
         space = space_of(bare(model), run.elastic_depth, run.ofa_layers, run.skip_layers or ())
-        groups = run.same_search_space or ()
-        _check_names(groups, space)
-        self._space = self._untraced = tie(space, groups, ())
-        # The modes (``training``) of which it is known what is joined in them.
-        is_known = run.same_search_space is not None or not space.has_widths()
-        self._known_modes = BOTH_MODES if is_known else frozenset()
+        self._joined = joined_as_given(space, run.same_search_space)
         if run.elastic_depth:
             check_takes_depth(bare(model))
         self.elastic_order = task_order(elastic_order, space.free(), run)
@@ -131,24 +126,29 @@ class OFA(nn.Layer):
     @property
     def ofa_layers(self) -> dict[str, Any]:
         """Choices by layer name; of layers of one width, the first that has its own. A copy."""
-        return self._space.free()
+        return self._joined.space.free()
 
     @property
     def layers(self) -> dict[str, Any]:
         """``ofa_layers``, by ``Block.key``: the name of the layer that was converted."""
-        keys = {name: key for key, name in self._space.names_by_key.items()}
-        return {keys.get(name, name): sizes for name, sizes in self._space.free().items()}
+        keys = {name: key for key, name in self._joined.space.names_by_key.items()}
+        return {keys.get(name, name): sizes for name, sizes in self.ofa_layers.items()}
 
     @property
     def get_current_config(self) -> Config:
         """The configuration set, or else the last that ran, or else the largest. A copy."""
         config = self._ran if self._net_config is None else self._net_config
-        return self._space.complete(config or {})
+        return self._joined.space.complete(config or {})
 
     @property
     def current_config(self) -> Config:
         """``get_current_config``, as scripts call it."""
         return self.get_current_config
+
+    @property
+    def joined(self) -> Joined:
+        """What is known of which layers are joined."""
+        return self._joined
 
     @property
     def ofa_teacher_model(self) -> Teacher | None:
@@ -177,7 +177,7 @@ class OFA(nn.Layer):
         Raises:
             InputError: if the network has no such task.
         """
-        self._progress = self._progress.at_task(task, phase, self._space.free())
+        self._progress = self._progress.at_task(task, phase, self.ofa_layers)
 
     def set_net_config(self, config: Mapping[str, Any] | None) -> None:
         """Run one sub-network from now on; None draws again.
@@ -191,7 +191,7 @@ class OFA(nn.Layer):
             InputError: if it is not of this network.
         """
         if config is not None:
-            self._space.complete(config)  # raises before anything is changed
+            self._joined.space.complete(config)  # raises before anything is changed
         # Kept as given: what is tied to it may be found later.
         self._net_config = copy.deepcopy(None if config is None else dict(config))
 
@@ -206,15 +206,15 @@ class OFA(nn.Layer):
         """
         if sample_type != "largest":
             self._learn_joined("sample_config")
-        choices = schedule.open_choices(self._space.free(), self._stage_now())
+        choices = schedule.open_choices(self.ofa_layers, self._stage_now())
         if sample_type == "random":
-            return self._space.complete(schedule.draw(choices, self._generator))
+            return self._joined.space.complete(schedule.draw(choices, self._generator))
         require(
             sample_type in ("largest", "smallest"),
             f"sample_type must be random, largest or smallest; got {sample_type!r}",
         )
         largest = sample_type == "largest"
-        return self._space.complete(schedule.extreme(choices, largest=largest))
+        return self._joined.space.complete(schedule.extreme(choices, largest=largest))
 
     def trace(self, *inputs: Any, **kwargs: Any) -> None:
         """Find which layers share or lose their choice of width, from the network's own program.
@@ -229,10 +229,10 @@ class OFA(nn.Layer):
         Raises:
             InputError: if the network cannot be traced with them.
         """
-        space = self._traced_space(inputs, kwargs)
-        space.complete(self._net_config or {})
+        joined = self._joined.traced(bare(self.model), inputs, kwargs, for_training=True)
+        joined.space.complete(self._net_config or {})  # raises before anything is changed
         # What ran before need not be of the space as it is known now.
-        self._space, self._known_modes, self._ran = space, BOTH_MODES, None
+        self._joined, self._ran = joined, None
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
         """Run the sub-network that is next.
@@ -249,21 +249,20 @@ class OFA(nn.Layer):
                 does not fit them; or if that cannot be found with these inputs.
         """
         generator = copy.deepcopy(self._generator)
-        draws = self._net_config is None and self.training and not self.train_full
-        space, known = self._space, self._known_modes
-        if self.training not in known and (
-            draws or self._narrows(self._next_config(space, generator))
-        ):
-            space, known = self._traced_space(inputs, kwargs), self._modes_traced_now()
-        config = space.complete(self._next_config(space, generator))
+        chosen, joined = self._chosen_config(), self._joined
+        if not joined.is_enough(chosen, training=self.training):
+            joined = self._traced_now(inputs, kwargs)
+        config = joined.space.complete(
+            self._draw(joined.space, generator) if chosen is None else chosen
+        )
         at_depth = {**kwargs, DEPTH: config[DEPTH]} if DEPTH in config else kwargs
         with not_tracing():
             answer = self._teacher(inputs, kwargs) if self._teacher else None
-            with running(sizes=space.sizes(config)):
+            with running(sizes=joined.space.sizes(config)):
                 mapped, output = outputs_of(self.model, tuple(self._mapping_ops), inputs, at_depth)
 
-        self._space, self._known_modes = space, known
-        self._generator, self._ran, self._example = generator, config, (inputs, dict(kwargs))
+        self._joined, self._generator, self._ran = joined, generator, config
+        self._example = (inputs, dict(kwargs))
         self._mapped = None if answer is None else (mapped, answer.mapped)
         if self.training:
             self._progress = self._progress.after_forward(self.run_config, self.elastic_order)
@@ -318,8 +317,6 @@ class OFA(nn.Layer):
                 callable(function) or (function is None and name == "condition"),
                 f"{name} must be a function; got {function!r}",
             )
-        from ofa_bert.ofa.search import evolutionary_search
-
         before = self._net_config
 
         def evaluate(config: Config) -> float:
@@ -330,7 +327,7 @@ class OFA(nn.Layer):
             config, score = evolutionary_search(self.ofa_layers, evaluate, condition, **options)
         finally:
             self._net_config = before
-        return self._space.complete(config), score
+        return self._joined.space.complete(config), score
 
     def export(self, *args: Any, **kwargs: Any) -> nn.Layer:
         """Give a sub-network as a plain network, in eval mode; this object stays as it is.
@@ -358,7 +355,7 @@ class OFA(nn.Layer):
                 "export must run the network once; give input_shapes and input_dtypes, "
                 "e.g. [[1, 3, 32, 32]] and ['float32']"
             )
-        space = self._evaluated_space(asked.config, inputs, call)
+        space = self._joined.evaluated_space(asked.config, bare(self.model), inputs, call)
         config = space.complete(asked.config)
         at_depth = {DEPTH: config[DEPTH]} if DEPTH in config else {}
         with not_tracing():
@@ -376,7 +373,7 @@ class OFA(nn.Layer):
 
     def tokenize(self) -> None:
         """Number the open choices: see ``token_map`` and ``search_cands``."""
-        self._tokens = tokens_of(self._space.free(), self._stage_now())
+        self._tokens = tokens_of(self.ofa_layers, self._stage_now())
 
     @property
     def token_map(self) -> dict[str, dict[str, dict[int, Any]]]:
@@ -402,19 +399,16 @@ class OFA(nn.Layer):
     def _stage_now(self) -> schedule.Stage:
         return self._progress.stage_now(self.run_config, self.elastic_order)
 
-    def _next_config(self, space: SearchSpace, generator: np.random.Generator) -> Config:
+    def _chosen_config(self) -> Config | None:
+        """Give the configuration that runs next, or None if one is drawn."""
         if self._net_config is not None:
             return self._net_config
         if self.train_full:
             return {}
-        if not self.training:
-            return self._ran or {}
-        choices = schedule.open_choices(space.free(), self._stage_now())
-        return schedule.draw(choices, generator)
+        return None if self.training else self._ran or {}
 
-    def _narrows(self, config: Mapping[str, Any]) -> bool:
-        """Tell whether any layer is narrower at a configuration, so that what it meets must be."""
-        return self._untraced.narrows(self._untraced.complete(config))
+    def _draw(self, space: SearchSpace, generator: np.random.Generator) -> Config:
+        return schedule.draw(schedule.open_choices(space.free(), self._stage_now()), generator)
 
     def _learn_joined(self, who: str) -> None:
         """Find which layers are joined, if any may get narrower, with what ran last.
@@ -422,46 +416,14 @@ class OFA(nn.Layer):
         Raises:
             InputError: if nothing ran yet, or the network cannot be traced with it.
         """
-        if self.training in self._known_modes:
+        if self._joined.is_enough(None, training=self.training):
             return
         if self._example is None:
             raise InputError(
                 f"{who} must know which layers are joined; run the network once or call "
                 "ofa.trace(x)"
             )
-        self._space = self._traced_space(*self._example)
-        self._known_modes, self._ran = self._modes_traced_now(), None  # as in ``trace``
+        self._joined, self._ran = self._traced_now(*self._example), None  # as in ``trace``
 
-    def _evaluated_space(
-        self, config: Mapping[str, Any], inputs: Any, named: Mapping[str, Any]
-    ) -> SearchSpace:
-        """Give the space of a configuration in evaluation; inputs are those of ``trace.call``.
-
-        Nothing is kept: what training joins may be found later, with inputs that it takes.
-
-        Raises:
-            InputError: if the network would have to be traced, and cannot be with these.
-        """
-        if not self._narrows(config) or self._known_modes:
-            return self._space
-        with evaluating(bare(self.model)):
-            return self._traced_space(inputs, named)
-
-    def _modes_traced_now(self) -> frozenset[bool]:
-        """Evaluation is always traced, training only by a network that is in it."""
-        return BOTH_MODES if self.training else frozenset({False})
-
-    def _traced_space(self, inputs: Any, kwargs: Mapping[str, Any]) -> SearchSpace:
-        from ofa_bert.ofa.programs import traced_space
-
-        # What evaluation alone has fixed, training may join: it is traced with it, from the start.
-        space = self._space if True in self._known_modes else self._untraced
-        return traced_space(space, bare(self.model), inputs, kwargs)
-
-
-def _check_names(groups: Sequence[Sequence[str]], space: SearchSpace) -> None:
-    for name in (name for group in groups for name in group):
-        if name not in space.blocks:
-            raise InputError(
-                f"same_search_space: no elastic layer {name!r}; {nearest(name, space.choices)}"
-            )
+    def _traced_now(self, inputs: Any, named: Mapping[str, Any]) -> Joined:
+        return self._joined.traced(bare(self.model), inputs, named, for_training=self.training)
