@@ -16,6 +16,7 @@ from ofa_bert.ofa.active import running
 from ofa_bert.ofa.at_depth import AtDepth
 from ofa_bert.ofa.choices import DEPTH, Config, SearchSpace
 from ofa_bert.ofa.compiled import check_not_compiled
+from ofa_bert.ofa.distillation import distillation_of
 from ofa_bert.ofa.export import (
     cut_in_place,
     elastic_names,
@@ -25,13 +26,12 @@ from ofa_bert.ofa.export import (
 from ofa_bert.ofa.inputs import check_takes_depth, example_arguments
 from ofa_bert.ofa.joined import Joined, joined_as_given
 from ofa_bert.ofa.layers_base import BaseBlock
-from ofa_bert.ofa.mapping import mapped_loss, mapping_ops
 from ofa_bert.ofa.outputs import bare, outputs_of
 from ofa_bert.ofa.progress import Progress, task_order
 from ofa_bert.ofa.search import evolutionary_search
 from ofa_bert.ofa.settings import DistillConfig, RunConfig
 from ofa_bert.ofa.static_mode import not_tracing
-from ofa_bert.ofa.teacher import Teacher, load_teacher
+from ofa_bert.ofa.teacher import Teacher
 from ofa_bert.ofa.ties import space_of
 from ofa_bert.ofa.tokens import Tokens, decode, tokens_of
 from ofa_bert.rules import require
@@ -92,7 +92,9 @@ class OFA(nn.Layer):
         if run.elastic_depth:
             check_takes_depth(bare(model))
         self.elastic_order = task_order(elastic_order, space.free(), run)
-        self._init_distillation(model, distill_config)
+        self._distillation = distillation_of(model, distill_config)
+        self.netAs_param = self._distillation.parameters()
+        """Parameters of what ``mapping_op`` put between the layers, for the optimizer."""
         # Drawn from NumPy's own generator, so that numpy.random.seed makes a run repeatable.
         self._generator = np.random.default_rng(np.random.randint(2**31))
         self._progress = Progress()
@@ -100,26 +102,6 @@ class OFA(nn.Layer):
         self._ran: Config | None = None
         self._example: tuple[tuple[Any, ...], dict[str, Any]] | None = None
         self._tokens = Tokens({}, [])
-
-    def _init_distillation(self, model: nn.Layer, config: DistillConfig | None) -> None:
-        self._teacher: Teacher | None = None
-        self._mapping_ops: dict[str, nn.Layer | None] = {}
-        self._mapped: tuple[dict[str, paddle.Tensor], dict[str, paddle.Tensor]] | None = None
-        if config is not None:
-            teacher = config.teacher_model
-            require(
-                teacher is not bare(model) and teacher is not model,
-                "teacher_model must be another network than the one that is trained; load it twice",
-            )
-            names = config.mapping_layers or ()
-            self._mapping_ops = mapping_ops(bare(model), teacher, names, config.mapping_op)
-            if config.teacher_model_path is not None:
-                load_teacher(teacher, config.teacher_model_path)
-            self._teacher = Teacher(teacher, names)
-        self.netAs_param = [
-            parameter for op in self._mapping_ops.values() if op for parameter in op.parameters()
-        ]
-        """Parameters of what ``mapping_op`` put between the layers, for the optimizer."""
 
     # What is there
 
@@ -153,7 +135,7 @@ class OFA(nn.Layer):
     @property
     def ofa_teacher_model(self) -> Teacher | None:
         """Who answers; its network is ``.model``."""
-        return self._teacher
+        return self._distillation.teacher
 
     @property
     def task(self) -> list[str]:
@@ -257,15 +239,16 @@ class OFA(nn.Layer):
         )
         at_depth = {**kwargs, DEPTH: config[DEPTH]} if DEPTH in config else kwargs
         with not_tracing():
-            answer = self._teacher(inputs, kwargs) if self._teacher else None
+            answer = self._distillation.ask(inputs, kwargs)
             with running(sizes=joined.space.sizes(config)):
-                mapped, output = outputs_of(self.model, tuple(self._mapping_ops), inputs, at_depth)
+                mapped = tuple(self._distillation.ops)
+                outputs, output = outputs_of(self.model, mapped, inputs, at_depth)
 
-        self._joined, self._generator, self._ran = joined, generator, config
-        self._example = (inputs, dict(kwargs))
-        self._mapped = None if answer is None else (mapped, answer.mapped)
         if self.training:
             self._progress = self._progress.after_forward(self.run_config, self.elastic_order)
+        self._joined, self._generator, self._ran = joined, generator, config
+        self._example = (inputs, dict(kwargs))
+        self._distillation = self._distillation.comparing(outputs, answer)
         return output if answer is None else (output, answer.output)
 
     # What it learns, what it becomes
@@ -281,16 +264,7 @@ class OFA(nn.Layer):
         Raises:
             InputError: if there is no teacher or no mapped layer, or nothing ran yet.
         """
-        require(
-            bool(self._mapping_ops),
-            "calc_distill_loss needs layers to compare; give DistillConfig mapping_layers",
-        )
-        if self._mapped is None or self.distill_config is None:
-            raise InputError("calc_distill_loss compares the last forward; run the network first")
-        student, teacher = self._mapped
-        config = self.distill_config
-        loss = mapped_loss(student, teacher, self._mapping_ops, config.distill_fn, token_mask)
-        return loss if config.lambda_distill is None else loss * config.lambda_distill
+        return self._distillation.loss(self.distill_config, token_mask)
 
     def search(
         self,

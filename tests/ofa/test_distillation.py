@@ -40,7 +40,7 @@ def test_a_loss_of_ones_own():
     ofa.set_net_config({})
     ofa(X)
     ofa.model.first.bias.set_value(ofa.model.first.bias)
-    kept, answers = ofa._mapped
+    kept, answers = ofa._distillation.compared
     expected = sum(np.abs(kept[n].numpy() - answers[n].numpy()).max() for n in kept)
     np.testing.assert_allclose(ofa.calc_distill_loss().item(), expected, rtol=1e-6)
 
@@ -53,7 +53,7 @@ def test_padding_counts_in_no_loss():
     x = paddle.to_tensor(draw(2, 5, 4))
     mask = paddle.to_tensor([[1, 1, 1, 0, 0], [1, 0, 0, 0, 0]])
     ofa(x)
-    ((ours, theirs),) = ((k["first"].numpy(), a["first"].numpy()) for k, a in [ofa._mapped])
+    ours, theirs = (outputs["first"].numpy() for outputs in ofa._distillation.compared)
     seen = mask.numpy().astype(bool)
     expected = ((ours - theirs)[seen] ** 2).mean()
     np.testing.assert_allclose(ofa.calc_distill_loss(mask).item(), expected, rtol=1e-5)
