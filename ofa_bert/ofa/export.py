@@ -4,78 +4,55 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import paddle
 from paddle import nn
 
-from ofa_bert.errors import InputError, nearest
+from ofa_bert.errors import InputError
 from ofa_bert.ofa.active import Sizes, running
+from ofa_bert.ofa.at_depth import AtDepth
+from ofa_bert.ofa.choices import DEPTH, SearchSpace
 from ofa_bert.ofa.cut import make_plain, plain_class, watching
-from ofa_bert.ofa.outputs import evaluating
+from ofa_bert.ofa.export_arguments import ExportArguments
+from ofa_bert.ofa.outputs import bare, evaluating
+from ofa_bert.ofa.static_mode import not_tracing
 from ofa_bert.ofa.takeover import replace_sublayers
-from ofa_bert.rules import require
-
-AS_CODED = (
-    "config",
-    "input_shapes",
-    "input_dtypes",
-    "origin_model",
-    "load_weights_from_supernet",
-)
-AS_DOCUMENTED = (
-    "origin_model",
-    "config",
-    "input_shapes",
-    "input_dtypes",
-    "load_weights_from_supernet",
-)
 
 
-@dataclass(frozen=True)
-class ExportArguments:
-    """What ``OFA.export`` was asked for."""
+def exported(
+    network: nn.Layer,
+    space: SearchSpace,
+    asked: ExportArguments,
+    inputs: Sequence[Any],
+    named: Mapping[str, Any],
+) -> nn.Layer:
+    """Give the sub-network that was asked for, as ``OFA.export`` says.
 
-    config: Mapping[str, Any]
-    """The sub-network."""
-    input_shapes: Any = None
-    """Shapes to run it with; None: the inputs of the last forward."""
-    input_dtypes: Any = "float32"
-    """Types of these inputs."""
-    origin_model: nn.Layer | None = None
-    """The original network, to be cut in place; None: a copy is made."""
-    load_weights_from_supernet: bool = True
-    """False cuts ``origin_model``'s own weights."""
-
-
-def export_arguments(args: Sequence[Any], kwargs: Mapping[str, Any]) -> ExportArguments:
-    """Read the arguments in either published order: a network first, or a configuration.
+    Args:
+        network: the supernet; left as it is.
+        space: of it, with what is joined in evaluation.
+        asked: the sub-network, and what becomes of it.
+        inputs: of the supernet's forward, to run it with.
+        named: further ones by name.
 
     Raises:
-        InputError: if one is unknown, given twice, or there is no configuration.
+        InputError: if the configuration is not of this space, or ``origin_model`` is another
+            network.
     """
-    order = AS_DOCUMENTED if args and isinstance(args[0], nn.Layer) else AS_CODED
-    require(
-        len(args) <= len(order), f"export takes at most {len(order)} arguments; got {len(args)}"
-    )
-    given = dict(zip(order, args, strict=False))
-    for name, value in kwargs.items():
-        if name not in order:
-            raise InputError(f"export has no argument {name!r}; {nearest(name, order)}")
-        require(name not in given, f"export got {name} twice; order: {', '.join(order)}")
-        given[name] = value
-    require(
-        isinstance(given.get("config"), Mapping),
-        f"export needs a config, such as ofa.get_current_config; got {given.get('config')!r}",
-    )
-    origin = given.get("origin_model")
-    require(
-        origin is None or isinstance(origin, nn.Layer),
-        f"origin_model must be the network that was converted, before that; got {origin!r}",
-    )
-    return ExportArguments(**given)
+    config = space.complete(asked.config)
+    at_depth = {DEPTH: config[DEPTH]} if DEPTH in config else {}
+    with not_tracing():
+        plain = plain_copy(network, space.sizes(config), inputs, {**named, **at_depth})
+    if asked.origin_model is not None:
+        plain = cut_in_place(
+            bare(asked.origin_model),
+            plain,
+            elastic_names(network),
+            load_weights=asked.load_weights_from_supernet,
+        )
+    return AtDepth(plain, config[DEPTH]) if at_depth else plain
 
 
 def plain_copy(

@@ -13,17 +13,12 @@ from paddle import nn
 from ofa_bert.errors import InputError
 from ofa_bert.ofa import schedule
 from ofa_bert.ofa.active import running
-from ofa_bert.ofa.at_depth import AtDepth
 from ofa_bert.ofa.choices import DEPTH, Config, SearchSpace
 from ofa_bert.ofa.compiled import check_not_compiled
 from ofa_bert.ofa.distillation import distillation_of
-from ofa_bert.ofa.export import (
-    cut_in_place,
-    elastic_names,
-    export_arguments,
-    plain_copy,
-)
-from ofa_bert.ofa.inputs import check_takes_depth, example_arguments
+from ofa_bert.ofa.export import exported
+from ofa_bert.ofa.export_arguments import Inputs, export_arguments
+from ofa_bert.ofa.inputs import check_takes_depth
 from ofa_bert.ofa.joined import Joined, joined_as_given
 from ofa_bert.ofa.layers_base import BaseBlock
 from ofa_bert.ofa.outputs import bare, outputs_of
@@ -100,7 +95,7 @@ class OFA(nn.Layer):
         self._progress = Progress()
         self._net_config: Config | None = None
         self._ran: Config | None = None
-        self._example: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+        self._example: Inputs | None = None
         self._tokens = Tokens({}, [])
 
     # What is there
@@ -319,29 +314,10 @@ class OFA(nn.Layer):
                 joined was not known yet and cannot be found with them.
         """
         asked = export_arguments(args, kwargs)
-        if asked.input_shapes is not None:
-            inputs = example_arguments(asked.input_shapes, asked.input_dtypes)
-            call: dict[str, Any] = {}
-        elif self._example is not None:
-            inputs, call = self._example
-        else:
-            raise InputError(
-                "export must run the network once; give input_shapes and input_dtypes, "
-                "e.g. [[1, 3, 32, 32]] and ['float32']"
-            )
-        space = self._joined.evaluated_space(asked.config, bare(self.model), inputs, call)
-        config = space.complete(asked.config)
-        at_depth = {DEPTH: config[DEPTH]} if DEPTH in config else {}
-        with not_tracing():
-            plain = plain_copy(bare(self.model), space.sizes(config), inputs, {**call, **at_depth})
-        if asked.origin_model is not None:
-            plain = cut_in_place(
-                bare(asked.origin_model),
-                plain,
-                elastic_names(bare(self.model)),
-                load_weights=asked.load_weights_from_supernet,
-            )
-        return AtDepth(plain, config[DEPTH]) if at_depth else plain
+        inputs, named = asked.inputs(self._example)
+        network = bare(self.model)
+        space = self._joined.evaluated_space(asked.config, network, inputs, named)
+        return exported(network, space, asked, inputs, named)
 
     # Configurations as lists of numbers, for searches from elsewhere
 
