@@ -63,25 +63,10 @@ class OFA(nn.Layer):
     ) -> None:
         super().__init__()
         run = RunConfig() if run_config is None else run_config
-        for argument, kind in (
-            (model, nn.Layer),
-            (run, RunConfig),
-            (distill_config, DistillConfig),
-        ):
-            require(
-                isinstance(argument, kind) or argument is distill_config is None,
-                "OFA takes a network, a RunConfig and a DistillConfig; "
-                f"got a {type(argument).__name__} instead of a {kind.__name__}",
-            )
-        check_not_compiled(model)
+        _check_arguments(model, run, distill_config)
         self.model = model
         self.run_config, self.distill_config = run, distill_config
         self.train_full = train_full
-        require(
-            any(isinstance(layer, BaseBlock) for layer in model.sublayers()),
-            f"{type(bare(model)).__name__} has no elastic layer; convert it first: "
-            "Convert(supernet(expand_ratio=[0.5, 1.0])).convert(model)",
-        )
         space = space_of(bare(model), run.elastic_depth, run.ofa_layers, run.skip_layers or ())
         self._joined = joined_as_given(space, run.same_search_space)
         if run.elastic_depth:
@@ -183,15 +168,7 @@ class OFA(nn.Layer):
         """
         if sample_type != "largest":
             self._learn_joined("sample_config")
-        choices = schedule.open_choices(self.ofa_layers, self._stage_now())
-        if sample_type == "random":
-            return self._joined.space.complete(schedule.draw(choices, self._generator))
-        require(
-            sample_type in ("largest", "smallest"),
-            f"sample_type must be random, largest or smallest; got {sample_type!r}",
-        )
-        largest = sample_type == "largest"
-        return self._joined.space.complete(schedule.extreme(choices, largest=largest))
+        return self._sample(self._joined.space, self._generator, sample_type)
 
     def trace(self, *inputs: Any, **kwargs: Any) -> None:
         """Find which layers share or lose their choice of width, from the network's own program.
@@ -229,9 +206,10 @@ class OFA(nn.Layer):
         chosen, joined = self._chosen_config(), self._joined
         if not joined.is_enough(chosen, training=self.training):
             joined = self._traced_now(inputs, kwargs)
-        config = joined.space.complete(
-            self._draw(joined.space, generator) if chosen is None else chosen
-        )
+        if chosen is None:
+            config = self._sample(joined.space, generator)
+        else:
+            config = joined.space.complete(chosen)
         at_depth = {**kwargs, DEPTH: config[DEPTH]} if DEPTH in config else kwargs
         with not_tracing():
             answer = self._distillation.ask(inputs, kwargs)
@@ -357,8 +335,11 @@ class OFA(nn.Layer):
             return {}
         return None if self.training else self._ran or {}
 
-    def _draw(self, space: SearchSpace, generator: np.random.Generator) -> Config:
-        return schedule.draw(schedule.open_choices(space.free(), self._stage_now()), generator)
+    def _sample(
+        self, space: SearchSpace, generator: np.random.Generator, sample_type: str = "random"
+    ) -> Config:
+        choices = schedule.open_choices(space.free(), self._stage_now())
+        return space.complete(schedule.sample(choices, sample_type, generator))
 
     def _learn_joined(self, who: str) -> None:
         """Find which layers are joined, if any may get narrower, with what ran last.
@@ -377,3 +358,18 @@ class OFA(nn.Layer):
 
     def _traced_now(self, inputs: Any, named: Mapping[str, Any]) -> Joined:
         return self._joined.traced(bare(self.model), inputs, named, for_training=self.training)
+
+
+def _check_arguments(model: Any, run: Any, distill: Any) -> None:
+    for argument, kind in ((model, nn.Layer), (run, RunConfig), (distill, DistillConfig)):
+        require(
+            isinstance(argument, kind) or argument is distill is None,
+            "OFA takes a network, a RunConfig and a DistillConfig; "
+            f"got a {type(argument).__name__} instead of a {kind.__name__}",
+        )
+    check_not_compiled(model)
+    require(
+        any(isinstance(layer, BaseBlock) for layer in model.sublayers()),
+        f"{type(bare(model)).__name__} has no elastic layer; convert it first: "
+        "Convert(supernet(expand_ratio=[0.5, 1.0])).convert(model)",
+    )

@@ -105,6 +105,21 @@ def open_choices(free: Mapping[str, Any], stage: Stage) -> dict[str, Any]:
     }
 
 
+def sample(choices: Mapping[str, Any], sample_type: str, generator: np.random.Generator) -> Config:
+    """Give the ``random``, ``largest`` or ``smallest`` configuration.
+
+    Raises:
+        InputError: if it is to be none of them.
+    """
+    require(
+        sample_type in ("random", "largest", "smallest"),
+        f"sample_type must be random, largest or smallest; got {sample_type!r}",
+    )
+    if sample_type == "random":
+        return draw(choices, generator)
+    return extreme(choices, largest=sample_type == "largest")
+
+
 def draw(choices: Mapping[str, Any], generator: np.random.Generator) -> Config:
     """Draw a configuration, each choice independently and evenly."""
 
