@@ -96,7 +96,8 @@ def record(teacher: Teacher, dataset: EncodedDataset, *, with_states: bool) -> A
 
     Returns:
         ``logits``: float32 ``[rows, num_classes]``; ``hidden_states``: float32
-        ``[num_layers + 1, all tokens, hidden_size]``, in the order of the data set.
+        ``[num_layers + 1, all tokens, hidden_size]``, in the order of the data set, zeros where a
+        text holds padding.
     """
     arrays: Arrays = {}
     for batch in evaluation_batches(dataset, RECORDING_BATCH_SIZE):
@@ -107,7 +108,7 @@ def record(teacher: Teacher, dataset: EncodedDataset, *, with_states: bool) -> A
             if with_states:
                 sizes = (len(output.hidden_states), len(dataset.input_ids))
                 hidden_size = output.hidden_states[0].shape[-1]
-                arrays["hidden_states"] = np.empty((*sizes, hidden_size), "float32")
+                arrays["hidden_states"] = np.zeros((*sizes, hidden_size), "float32")
         arrays["logits"][batch.indices] = output.logits.numpy()
         if with_states:
             tokens, mask = _tokens_of(dataset, batch.indices), batch.attention_mask.numpy() == 1
@@ -117,9 +118,13 @@ def record(teacher: Teacher, dataset: EncodedDataset, *, with_states: bool) -> A
 
 
 def _tokens_of(dataset: EncodedDataset, rows: np.ndarray) -> np.ndarray:
-    """Give the places of all tokens of some rows, row after row."""
+    """Give the places of the tokens that a mask of these rows keeps, row after row.
+
+    A text may hold ``[PAD]``, which is padding to a mask.
+    """
     spans = [np.arange(dataset.offsets[row], dataset.offsets[row + 1]) for row in rows]
-    return np.concatenate(spans)
+    places = np.concatenate(spans)
+    return places[dataset.input_ids[places] != dataset.pad_token_id]
 
 
 def _check_memory(
