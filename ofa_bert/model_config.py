@@ -11,6 +11,8 @@ from ofa_bert.rules import require
 
 MODEL_TYPES = ("bert",)
 ACTIVATIONS = ("gelu", "gelu_new", "relu", "tanh")
+ROWS_OF_TEXTS = {1: "single texts", 2: "pairs of texts"}
+"""What the rows of a model of one ``num_texts`` are called."""
 
 
 @dataclass(frozen=True)

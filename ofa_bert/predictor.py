@@ -28,6 +28,7 @@ from ofa_bert.executor import (
     fastest_way,
     load_graph,
 )
+from ofa_bert.model_config import ROWS_OF_TEXTS
 from ofa_bert.rules import require
 from ofa_bert.safe_graph import check_graph, check_params
 from ofa_bert.width_folders import hint_of_widths
@@ -93,10 +94,24 @@ class Predictor:
         Texts of similar length share a batch, so that little of the work is padding.
 
         Raises:
-            InputError: if ``text_pairs`` has another length than ``texts``, or ``batch_size`` is
+            InputError: if texts are one string, ``text_pairs`` has another length than ``texts`` or
+                is given to a model of single texts, or not to one of pairs, or ``batch_size`` is
                 below 1.
         """
         require(batch_size >= 1, f"batch_size must be at least 1; got {batch_size}")
+        for name, value in [("texts", texts), ("text_pairs", text_pairs)]:
+            # Which is a sequence of texts too: of its characters.
+            require(
+                not isinstance(value, str),
+                f"{name} must be a list of texts; got one text; pass [text]",
+            )
+        given = 1 if text_pairs is None else 2
+        if self.info.num_texts not in (None, given):
+            raise InputError(
+                f"the model labels {ROWS_OF_TEXTS[self.info.num_texts]}; "
+                f"got {ROWS_OF_TEXTS[given]}; "
+                + ("leave text_pairs out" if given == 2 else "pass text_pairs")
+            )
         require(
             text_pairs is None or len(text_pairs) == len(texts),
             "text_pairs must have one text for each of texts; "

@@ -108,11 +108,25 @@ def test_batches_by_length_by_hand():
     [
         ({"texts": ["w1"], "batch_size": 0}, "batch_size must be at least 1; got 0"),
         ({"texts": ["a", "b"], "text_pairs": ["c"]}, "text_pairs must have .*; got 1 for 2"),
+        ({"texts": "w1 w2"}, r"texts must be a list of texts; got one text; pass \[text\]"),
+        ({"texts": ["a"], "text_pairs": "b"}, "text_pairs must be a list of texts; got one text"),
     ],
 )
 def test_predict_checks_its_arguments(predictor, arguments, message):
     with pytest.raises(InputError, match=message):
         predictor.predict(**arguments)
+
+
+def test_a_model_labels_rows_of_as_many_texts_as_it_learned(tokenizer, tmp_path):
+    pairs, singles = (
+        Predictor(export(tmp_path / str(n), tiny_model(tiny_config(num_texts=n)), tokenizer))
+        for n in (2, 1)
+    )
+    assert len(pairs.predict(["w1"], ["w2"])) == len(singles.predict(["w1"])) == 1
+    with pytest.raises(InputError, match=r"labels pairs of texts; got single texts; pass text_pai"):
+        pairs.predict(["w1"])
+    with pytest.raises(InputError, match=r"labels single texts; got pairs of texts; leave text_pa"):
+        singles.predict(["w1"], ["w2"])
 
 
 @pytest.mark.parametrize(

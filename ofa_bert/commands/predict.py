@@ -13,13 +13,13 @@ from ofa_bert.arguments import parse_args
 from ofa_bert.command import set_up_logging
 from ofa_bert.config import setting
 from ofa_bert.errors import InputError
+from ofa_bert.model_config import ROWS_OF_TEXTS
 from ofa_bert.rules import check_not_empty, require
 
 ROWS_AT_ONCE = 4096
 WHY_TABS = {
     None: "as the first line does",
-    1: "as the model labels single texts",
-    2: "as the model labels pairs of texts",
+    **{number: f"as the model labels {rows}" for number, rows in ROWS_OF_TEXTS.items()},
 }
 
 
