@@ -19,7 +19,7 @@ from ofa_bert.data.tasks import same_task
 from ofa_bert.data.tokenizer import Tokenizer, load_tokenizer
 from ofa_bert.errors import MAX_NAME, InputError
 from ofa_bert.fingerprint import hash_arrays
-from ofa_bert.model_config import ModelConfig
+from ofa_bert.model_config import ROWS_OF_TEXTS, ModelConfig
 from ofa_bert.nn.bert import BertForSequenceClassification
 from ofa_bert.safe_text import one_line
 
@@ -56,8 +56,9 @@ def load_model_and_task(
     padding id.
 
     Raises:
-        InputError: if anything is missing or malformed, the labels differ, or texts may be
-            longer than the network's positions.
+        InputError: if anything is missing or malformed, the labels differ, texts may be longer
+            than the network's positions, or rows that it is only scored on are pairs where it
+            learned single texts, or the other way round.
     """
     known = load_config(source.model_name_or_path)
     texts = load_task(
@@ -76,6 +77,7 @@ def load_model_and_task(
     config = model.config
     check_fits(config, tokenizer, data, pairs=texts.has_pairs)
     _warn_of_another_task(config, texts)
+    _check_num_texts(config, texts, trains=need_train)
     labels = check_labels(config.labels, config.num_classes, texts.labels, texts.hub_labels)
     model.config = dataclasses.replace(
         config,
@@ -111,6 +113,23 @@ def _warn_of_another_task(config: ModelConfig, texts: TaskData) -> None:
             one_line(trained, MAX_NAME),
             one_line(texts.name, MAX_NAME),
         )
+
+
+def _check_num_texts(config: ModelConfig, texts: TaskData, *, trains: bool) -> None:
+    """Refuse pairs where the model learned single texts, or the other way round.
+
+    What it is trained on it may learn anew, so that there this is a warning.
+    """
+    found = 2 if texts.has_pairs else 1
+    if config.num_texts is None or config.num_texts == found:
+        return
+    learned = ROWS_OF_TEXTS[config.num_texts]
+    message = f"the model was trained on {learned} and the data are {ROWS_OF_TEXTS[found]}"
+    if not trains:
+        raise InputError(f"{message}; check --text_columns and --model_name_or_path")
+    logger.warning(
+        "%s: unless it is to learn that now, check --text_columns and --model_name_or_path", message
+    )
 
 
 def encode_task(

@@ -251,6 +251,30 @@ def test_a_model_of_another_task_is_a_warning(tmp_path, data, caplog):
     assert warnings(task_name="MRPC", keep_classifier=False) == []
 
 
+@pytest.mark.parametrize(
+    ("num_texts", "columns", "said"),
+    [
+        (2, ("text",), "was trained on pairs of texts and the data are single texts"),
+        (1, ("text", "label"), "was trained on single texts and the data are pairs of texts"),
+    ],
+)
+def test_rows_of_another_number_of_texts(tmp_path, data, caplog, num_texts, columns, said):
+    def load(num_texts=num_texts, columns=columns, *, need_train=True, **changes):
+        caplog.clear()
+        labels = ("bad", "good")
+        source = write_model(tmp_path / "model", labels=labels, num_texts=num_texts, **changes)
+        config = dataclasses.replace(data, text_columns=columns)
+        load_model_and_task(source, config, need_train=need_train)
+        return [message for message in caplog.messages if "text_columns" in message]
+
+    assert load(len(columns), need_train=False) == load(None, need_train=False) == []
+    with pytest.raises(InputError, match=f"{said}; check --text_columns and --model_name"):
+        load(need_train=False)
+    (message,) = load()  # it may learn them
+    assert said in message
+    assert load(keep_classifier=False) == []  # a fresh classifier was trained on nothing
+
+
 def test_a_vocabulary_of_another_language_is_a_warning(tmp_path, data, caplog):
     caplog.set_level("WARNING")
     source = write_model(tmp_path / "model", labels=("bad", "good"))

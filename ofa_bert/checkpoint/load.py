@@ -121,10 +121,12 @@ def _directory(model_name_or_path: str | Path) -> Path | None:
 def _with_new_classes(
     config: ModelConfig, num_classes: int | None, labels: tuple[str, ...]
 ) -> ModelConfig:
-    """Give the config the classes of a fresh classifier; the names it holds were of another one."""
+    """Give the config the classes of a fresh classifier; what it says of one was of another."""
     if num_classes is None:
         num_classes = len(labels) or config.num_classes
-    return dataclasses.replace(config, num_classes=num_classes, labels=labels, task_name=None)
+    return dataclasses.replace(
+        config, num_classes=num_classes, labels=labels, task_name=None, num_texts=None
+    )
 
 
 def _with_same_classes(
