@@ -115,6 +115,27 @@ def test_one_class_alone_is_an_error(tmp_path):
         own_labels(write(tmp_path / "a.tsv", [("a", "x"), ("b", "x")]), NUMBERED)
 
 
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (["0", "1", "1", "0.0", "1.0"], "'0' in 1 rows and '0.0' in 1"),
+        (["1", "2", "1.0", "1.0", "N/A"], "'1' in 1 rows and '1.0' in 2"),
+        (["1", "+1", "2"], r"'\+1' in 1 rows and '1' in 1"),
+    ],
+)
+def test_a_class_written_in_two_ways_is_an_error(tmp_path, labels, said):
+    path = write(tmp_path / "a.tsv", [(f"text {i}", label) for i, label in enumerate(labels)])
+    expected = f"a.tsv must write each class in one way; got {said}, the same number; write one"
+    with pytest.raises(InputError, match=expected):
+        own_labels(path, NUMBERED)
+
+
+@pytest.mark.parametrize("labels", [["1", "1.0", "beta", "beta"], ["0e1", "0e2", "1a2", "1a2"]])
+def test_names_that_look_like_the_same_number_are_two_classes(tmp_path, labels):
+    path = write(tmp_path / "a.tsv", [(f"text {i}", label) for i, label in enumerate(labels)])
+    assert own_labels(path, NUMBERED) == tuple(sorted(set(labels)))
+
+
 def test_the_real_chinese_files():
     with_header = shared("data/chnsenticorp/test.labeled.tsv")
     with pytest.raises(InputError, match=r"line 1 looks like a header: .*label"):

@@ -31,13 +31,14 @@ def own_labels(path: Path, columns: Columns) -> tuple[str, ...]:
     """Give the classes of a file, in order; none where its labels are numbers to predict.
 
     Raises:
-        InputError: if the file cannot be read, holds one class alone, or has a header although its
-            columns are given by number.
+        InputError: if the file cannot be read, holds one class alone, writes a number in two
+            ways, or has a header although its columns are given by number.
     """
     found = read_labels(path, columns)
     labels = class_labels(found)
     if len(labels) == 1:
         raise InputError(f"{path} must hold at least two labels; got {labels[0]!r} alone")
+    _check_distinct(path, labels, found)
     if labels and columns.numbered and path.suffix.lower() != ".jsonl":  # which has no header
         _check_no_header(path, columns, found)
     return labels
@@ -72,6 +73,26 @@ def _number(label: str) -> float | None:
 
 def _is_numeric(label: str) -> bool:
     return _number(label) is not None or label.lower() in MISSING
+
+
+def _check_distinct(path: Path, labels: tuple[str, ...], found: Counter[str]) -> None:
+    """Raise ``InputError`` if two labels are the same number, as 1 and 1.0 of tables put together.
+
+    Beside words they could be names: of versions, say.
+    """
+    if not all(map(_is_numeric, labels)):
+        return
+    written: dict[float, str] = {}
+    for label in labels:
+        number = _number(label)
+        if number is None:
+            continue
+        first = written.setdefault(number, label)
+        if first != label:
+            raise InputError(
+                f"{path} must write each class in one way; got {short(first)} in {found[first]} "
+                f"rows and {short(label)} in {found[label]}, the same number; write one of them"
+            )
 
 
 def _check_no_header(path: Path, columns: Columns, found: Counter[str]) -> None:
