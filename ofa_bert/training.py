@@ -90,8 +90,9 @@ def train(
         The best scores and their step.
 
     Raises:
-        InputError: if the loss becomes NaN or infinite, memory does not suffice, or a checkpoint
-            cannot be written; names the step. If the device does not train in the precision.
+        InputError: if the loss or a score becomes NaN or infinite, memory does not suffice, or a
+            checkpoint cannot be written; names the step. If the device does not train in the
+            precision.
         Stopped: after SIGINT or SIGTERM, when the step is done and saved.
     """
     check_training_precision(config.precision)
@@ -125,6 +126,7 @@ def train(
             evaluated = step % config.save_steps == 0 or is_last
             if evaluated:
                 scores = evaluate()
+                _check_scores(scores, step, checkpoints)
                 best = best.update(step, scores)
                 _log_scores(step, scores)
             stopped_by = largest(stop.signum, ranks)
@@ -232,6 +234,16 @@ def _check_finite(
                     f"{rows[:8]}{'...' if len(rows) > 8 else ''}); "
                     f"{checkpoints.what_is_kept}; lower --learning_rate or add --warmup_steps"
                 )
+
+
+def _check_scores(scores: Scores, step: int, checkpoints: Checkpoints) -> None:
+    """Raise ``InputError`` for a score that is no number: no step would be better or worse."""
+    for name, metrics in scores.items():
+        if not math.isfinite(metrics["score"]):
+            raise InputError(
+                f"score of {name} is {metrics['score']} at step {step}: its answers overflow; "
+                f"{checkpoints.what_is_kept}; lower --learning_rate or add --warmup_steps"
+            )
 
 
 def _log_scores(step: int, scores: Scores) -> None:

@@ -1,6 +1,7 @@
 import csv
 import logging
 
+import numpy as np
 import pytest
 
 from ofa_bert.data.readers import Example, read_examples, read_labels
@@ -121,6 +122,16 @@ def test_a_regression_label_must_be_a_finite_number(tmp_path, number):
     path = write(tmp_path, "a.tsv", f"text\tlabel\nx\t1.5\ny\t{number}\n")
     with pytest.raises(InputError, match=f"line 3: label must be a finite number; got '{number}'"):
         read_examples(path, SINGLE, regression=True)
+
+
+@pytest.mark.parametrize("number", ["3.5e38", "-1e39"])
+def test_a_regression_label_must_be_one_that_float32_holds(tmp_path, number):
+    path = write(tmp_path, "a.tsv", f"text\tlabel\nx\t-3.4e38\ny\t{number}\n")
+    message = f"line 3: label must be at most 3.4e\\+38; got '{number}'; mend it"
+    with pytest.raises(InputError, match=message):
+        read_examples(path, SINGLE, regression=True)
+    kept = read_examples(path, SINGLE, regression=True, skip_bad_rows=True)
+    assert [np.float32(e.label) for e in kept] == [np.float32(-3.4e38)]
 
 
 def test_the_line_of_a_csv_row_counts_lines_not_rows(tmp_path):

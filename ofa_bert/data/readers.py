@@ -16,6 +16,8 @@ from ofa_bert.safe_text import is_label, short
 
 logger = logging.getLogger(__name__)
 
+MAX_NUMBER = (2 - 2**-23) * 2.0**127
+"""The largest float32, which labels become."""
 SKIP_HINT = "mend it, or pass --skip_bad_rows to leave such rows out"
 
 
@@ -148,6 +150,8 @@ def _number(label: str) -> float:
         number = math.nan
     if not math.isfinite(number):
         raise BadRowError(f"label must be a finite number; got {short(label)}")
+    if abs(number) > MAX_NUMBER:
+        raise BadRowError(f"label must be at most {MAX_NUMBER:.2g}; got {short(label)}")
     return number
 
 

@@ -58,6 +58,23 @@ def test_a_loss_that_is_no_number_before_anything_was_saved(tmp_path, in_memory)
         )
 
 
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_a_score_that_is_no_number_ends_the_run_and_keeps_the_checkpoint(tmp_path, in_memory):
+    found = iter([0.5, float("nan")])
+    config = TrainConfig(batch_size=4, max_steps=3, save_steps=1)
+    checkpoints = Checkpoints(None if in_memory else tmp_path / "checkpoints")
+    kept = "no checkpoint was saved" if in_memory else "checkpoint step_1 is kept"
+    message = rf"score of full is nan at step 2: its answers overflow; {kept}; lower --learning"
+    with pytest.raises(InputError, match=message):
+        train(
+            finetune_parts(),
+            tiny_dataset(12),
+            config,
+            evaluate=lambda: {"full": {"score": next(found)}},
+            checkpoints=checkpoints,
+        )
+
+
 def test_weights_that_are_no_numbers_are_not_saved(tmp_path):
     """The loss was finite, its gradient was not."""
     parts = finetune_parts()
