@@ -18,6 +18,7 @@ from ofa_bert.crash import report_crash, shows_details
 from ofa_bert.errors import CheckError, InputError, LostPeerError
 from ofa_bert.safe_text import one_line
 from ofa_bert.stopping import Stopped, raising
+from ofa_bert.streams import mend_streams
 
 if TYPE_CHECKING:
     from ofa_bert.distributed import Ranks
@@ -40,6 +41,7 @@ def run_script(main: Callable[[Sequence[str]], int | None]) -> NoReturn:
     An error of ours is one line too; ``run_command``, which tests call, lets it through.
     """
     argv = sys.argv[1:]
+    mend_streams()
     try:
         code = run_command(main, argv)
     except Exception as error:  # what we did not foresee can be anything

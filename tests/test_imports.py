@@ -21,7 +21,7 @@ SCRIPTS = ("run_glue_ofa", "export_model")
 ROWS = (
     ("safe_text",),
     ("errors",),
-    ("settings_file", "durable", "fingerprint", "run_lock", "stopping", "rules"),
+    ("settings_file", "durable", "fingerprint", "run_lock", "stopping", "streams", "rules"),
     ("places", "runtime", "widths", "model_config"),
     ("config", "scores", "metrics", "metrics_log", "distributed"),
     ("__init__",),  # the version, and public names, which it imports when they are asked for

@@ -1,4 +1,7 @@
-"""Label lines of text with a static graph: one line in, one line ``label<TAB>score`` out."""
+"""Label lines of text with a static graph: one line in, one line ``label<TAB>score`` out.
+
+Both are UTF-8, whatever the terminal's encoding.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,10 @@ from ofa_bert.config import setting
 from ofa_bert.errors import InputError
 from ofa_bert.model_config import ROWS_OF_TEXTS
 from ofa_bert.rules import check_not_empty, require
+from ofa_bert.streams import set_output
 
 ROWS_AT_ONCE = 4096
-WHY_TABS = {
+WHY_TABS: dict[int | None, str] = {
     None: "as the first line does",
     **{number: f"as the model labels {rows}" for number, rows in ROWS_OF_TEXTS.items()},
 }
@@ -45,6 +49,7 @@ def main(argv: Sequence[str]) -> int:
     """Read the command line and print an answer to each line, in order."""
     (config,) = parse_args("python -m ofa_bert predict", __doc__ or "", [PredictConfig], argv)
     set_up_logging(config.log_level)
+    set_output(encoding="utf-8")
     predictor = ofa.Predictor(config.model, precision=config.precision)
     with open_input(config.input) as file:
         for texts, pairs in chunks(file, config.input, predictor.info.num_texts):

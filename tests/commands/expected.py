@@ -65,12 +65,13 @@ def data_file(folder, text):
     return folder / "data.tsv"
 
 
-def script(*argv, stdin=""):
+def script(*argv, stdin="", encoding=None):
     return subprocess.run(
         [sys.executable, *argv],
         input=stdin,
         capture_output=True,
         text=True,
+        encoding=encoding,
         cwd=ROOT,
         timeout=300,
     )

@@ -49,6 +49,19 @@ def test_predict_labels_standard_input(exported):
     check_answers(result.stdout, expected_answers(work, texts))
 
 
+def test_answers_are_utf_8_whatever_the_encoding_of_the_terminal(exported, tmp_path, monkeypatch):
+    static = tmp_path / "static"
+    shutil.copytree(exported[0] / "static" / "width_mult_0.5", static)
+    said = json.loads((static / "deploy.json").read_text())
+    (static / "deploy.json").write_text(json.dumps({**said, "labels": ["差", "好"]}))
+    (tmp_path / "in.txt").write_text("w1 w2\n")
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    argv = ["predict", *flags(model=static, input=tmp_path / "in.txt")]
+    result = script("-m", "ofa_bert", *argv, encoding="utf-8")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout[0] in "差好"
+
+
 @pytest.mark.parametrize(
     ("num_texts", "lines", "message"),
     [
