@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ofa_bert import runtime
 from ofa_bert.deploy import versions
+from ofa_bert.errors import InputError
 from ofa_bert.places import cache_directory
 from ofa_bert.safe_text import one_line
 
@@ -69,12 +70,13 @@ def crash_details(error: BaseException, argv: Sequence[str]) -> str:
 def _write(details: str) -> Path | None:
     """Keep the details in the cache directory, or where temporary files go; None if in neither."""
     name = f"error_{time.strftime('%Y%m%d_%H%M%S')}_{os.getpid()}.txt"
-    for folder in (cache_directory() / "errors", Path(tempfile.gettempdir())):
+    for find in (lambda: cache_directory() / "errors", lambda: Path(tempfile.gettempdir())):
         try:
+            folder = find()
             folder.mkdir(parents=True, exist_ok=True)
             with (folder / name).open("x", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(details)
-        except OSError:
+        except (OSError, InputError):
             continue
         return folder / name
     return None

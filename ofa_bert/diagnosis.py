@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ofa_bert import __version__, runtime
+from ofa_bert.errors import InputError
 from ofa_bert.places import cache_directory
 from ofa_bert.safe_text import one_line
 
@@ -81,7 +82,7 @@ def diagnose() -> list[Finding]:
         check_math_library(runtime.user_environment(), runtime.mkl_kernels(runtime.cpuinfo())),
         *(check_extra(extra) for extra in EXTRAS),
         check_folder("output", Path.cwd()),
-        check_folder("cache", cache_directory()),
+        check_cache(),
         check_folder("temporary", Path(tempfile.gettempdir())),
         check_memory(runtime.memory_bytes(), runtime.available_bytes()),
     ]
@@ -195,6 +196,15 @@ def check_extra(extra: str, importer: Callable[[str], str | None] | None = None)
             return Finding(f"extra [{extra}]", f"{package} {version}: {error}", remedy_for(error))
     known = ", ".join(f"{PACKAGE_OF.get(m, m)} {version}" for m, version in versions.items())
     return Finding(f"extra [{extra}]", known)
+
+
+def check_cache() -> Finding:
+    """Look at the folder of what we keep, where there is one."""
+    try:
+        return check_folder("cache", cache_directory())
+    except InputError:
+        remedy = "set OFA_BERT_CACHE to a folder of yours"
+        return Finding("cache folder", "none, as this user has no home directory", remedy)
 
 
 def check_folder(name: str, path: Path) -> Finding:

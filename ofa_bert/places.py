@@ -14,11 +14,21 @@ from ofa_bert.run_lock import LOCK, locked, read_holder
 
 
 def cache_directory() -> Path:
-    """Give the folder of all we keep: ``OFA_BERT_CACHE``, or ``ofa_bert`` in the user's cache."""
+    """Give the folder of all we keep: ``OFA_BERT_CACHE``, or ``ofa_bert`` in the user's cache.
+
+    Raises:
+        InputError: if none is named and the user has no home, as one that the system does not know.
+    """
     chosen = os.environ.get("OFA_BERT_CACHE")
     if chosen:
         return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ofa_bert"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ofa_bert"
+    except RuntimeError:
+        raise InputError(
+            "cache directory must be named where the user has no home directory; got none; "
+            "set OFA_BERT_CACHE to a folder of yours"
+        ) from None
 
 
 @contextmanager
@@ -26,7 +36,7 @@ def scratch_directory(name: str) -> Iterator[Path]:
     """Give a directory in the cache, empty but for a lock, for as long as the block runs.
 
     Raises:
-        InputError: if the cache cannot be written.
+        InputError: if the cache cannot be written, or there is none.
     """
     parent = cache_directory()
     try:

@@ -46,7 +46,11 @@ def cached_arrays(key: str, names: Iterable[str], build: Callable[[], Arrays]) -
         names: of the arrays.
         build: makes them.
     """
-    path = cache_directory() / f"{key}.npz"
+    try:
+        path = cache_directory() / f"{key}.npz"
+    except InputError as error:
+        logger.warning("nothing is kept for the next run: %s", error)
+        return build()
     arrays = _read(path, list(names))
     if arrays is None:
         arrays = build()
