@@ -1,4 +1,3 @@
-import csv
 import logging
 
 import numpy as np
@@ -59,14 +58,6 @@ def test_only_line_feeds_end_lines(tmp_path, separator):
     assert read_examples(tsv, SINGLE) == [Example(text, None, "1")]
     csv = write(tmp_path, "a.csv", f'text,label\n"{text}",1\n\n')
     assert read_examples(csv, SINGLE) == [Example(text, None, "1")]
-
-
-def test_csv_fields_may_be_quoted_and_span_lines(tmp_path):
-    path = write(tmp_path, "a.csv", 'label,text\n1,"a, ""b""\nc"\n0,plain\n')
-    assert read_examples(path, SINGLE) == [
-        Example('a, "b"\nc', None, "1"),
-        Example("plain", None, "0"),
-    ]
 
 
 def test_jsonl_labels_are_text_numbers_or_truth_values(tmp_path):
@@ -134,94 +125,6 @@ def test_a_regression_label_must_be_one_that_float32_holds(tmp_path, number):
     assert [np.float32(e.label) for e in kept] == [np.float32(-3.4e38)]
 
 
-def test_the_line_of_a_csv_row_counts_lines_not_rows(tmp_path):
-    path = write(tmp_path, "a.csv", 'text,label\n"two\nlines",1\nx,1,2\n')
-    with pytest.raises(InputError, match="line 4: row must have 2 fields"):
-        read_examples(path, SINGLE)
-
-
-ROWS = [f"t{i},{i % 2}" for i in range(20)]
-
-
-@pytest.mark.parametrize(
-    ("changes", "kept"),
-    [
-        # Closed nowhere, or where it cannot be: the line is lost, and no other.
-        ({3: '"t3,1'}, 19),
-        ({3: '"t3,1', 10: 'a "quoted" word,1'}, 19),
-        ({3: '"t3,1', 10: '"t10","1"'}, 19),
-        # Closed further down, which makes three fields of eight rows. The row that closes it is
-        # good by itself: within a field a quote is a character.
-        ({3: 'x,"t3', 10: '10",1'}, 19),
-        ({0: '"t0,0', 19: '"t19,1'}, 18),
-    ],
-)
-def test_a_stray_quote_in_a_csv_costs_its_line_and_no_other(tmp_path, caplog, changes, kept):
-    rows = [changes.get(i, row) for i, row in enumerate(ROWS)]
-    path = write(tmp_path, "a.csv", "\n".join(["text,label", *rows]))
-    found = [e.text for e in read_examples(path, SINGLE, labels=("0", "1"), skip_bad_rows=True)]
-    good = [f"t{i}" for i in range(20) if i not in changes]
-    assert [text for text in found if text in good] == good
-    assert len(found) == kept
-    assert f"{20 - kept} malformed rows left out" in caplog.text
-    with pytest.raises(InputError, match=rf"a.csv, line {min(changes) + 2}: row must"):
-        read_examples(path, SINGLE)
-
-
-LETTER = '"Dear all,\nthe film was long, slow and sad\nwe left, early\nBest, Bob",neg,extra'
-
-
-@pytest.mark.parametrize(
-    "record",
-    [
-        LETTER,
-        # Each line of the text has as many fields as a row, but the last one.
-        '"one, two\nthree, four\nfive",neg,extra',
-        # The second is no csv by itself.
-        '"a\n""b""c, d\ne",neg,extra',
-    ],
-)
-def test_lines_of_a_csv_text_are_never_rows(tmp_path, caplog, record):
-    path = write(tmp_path, "a.csv", f'text,label\n"fine film",pos\n{record}\n"bad film",neg\n')
-    found = [(e.text, e.label) for e in read_examples(path, SINGLE, skip_bad_rows=True)]
-    assert found == [("fine film", "pos"), ("bad film", "neg")]
-    assert "1 malformed rows left out" in caplog.text
-    assert read_labels(path, SINGLE) == {"pos": 1, "neg": 1}
-    expected = rf"line 3: row must have 2 fields; got 3 in {len(record.splitlines())} lines; mend"
-    with pytest.raises(InputError, match=expected):
-        read_examples(path, SINGLE)
-
-
-def test_a_csv_record_spans_at_most_so_many_lines(tmp_path, monkeypatch):
-    monkeypatch.setattr("ofa_bert.data.rows.MAX_RECORD_LINES", 4)
-    four = write(tmp_path, "four.csv", 'text,label\n"a\nb\nc\nd",1\nx,0\n')
-    assert [e.text for e in read_examples(four, SINGLE)] == ["a\nb\nc\nd", "x"]
-    five = write(tmp_path, "five.csv", 'text,label\n"a\nb\nc\nd\ne",1\nx,0\n')
-    expected = "line 2: record must span at most 4 lines; got a quote that is still open; mend it"
-    with pytest.raises(InputError, match=expected):
-        read_examples(five, SINGLE)
-    # Where the file itself ends first, or the last line is at fault, that is not the reason.
-    for name, rows in [("end.csv", '"a\nb\nc,1'), ("fault.csv", '"a\nb\nc\n"d,1\nx,0')]:
-        path = write(tmp_path, name, f"text,label\n{rows}\n")
-        with pytest.raises(InputError, match="line 2: row must be valid csv; got a mistake"):
-            read_examples(path, SINGLE)
-
-
-def test_each_stray_quote_costs_reading_few_lines_again(tmp_path, monkeypatch):
-    pulled = []
-    whole_reader = csv.reader
-
-    def counting(lines, **options):
-        return whole_reader((pulled.append(line) or line for line in lines), **options)
-
-    monkeypatch.setattr("ofa_bert.data.rows.MAX_RECORD_LINES", 10)
-    monkeypatch.setattr("csv.reader", counting)
-    # Each of these opens a quote that the next one closes and opens again, up to the file's end.
-    path = write(tmp_path, "a.csv", "text,label\nfine,1\n" + 'x","y\n' * 300)
-    assert read_examples(path, SINGLE, skip_bad_rows=True) == [Example("fine", None, "1")]
-    assert len(pulled) <= 2 + 300 * 10
-
-
 def test_a_file_of_bad_rows_is_an_error_even_when_they_may_be_skipped(tmp_path):
     path = write(tmp_path, "a.tsv", "text\tlabel\n\t1\n\t1\n")
     with pytest.raises(
@@ -250,12 +153,6 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "folder.tsv").mkdir()
     with pytest.raises(InputError, match=r"folder.tsv cannot be read: Is a directory"):
         read_examples(tmp_path / "folder.tsv", SINGLE)
-
-
-def test_a_broken_csv_header_names_its_line(tmp_path):
-    path = write(tmp_path, "a.csv", '"text"x,label\nx,1\n')
-    with pytest.raises(InputError, match=r"a.csv, line 1: row must be valid csv"):
-        read_examples(path, SINGLE)
 
 
 def test_a_missing_column_names_the_nearest(tmp_path):

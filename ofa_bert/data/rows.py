@@ -17,6 +17,9 @@ MEMORY_OF_A_BYTE = 4
 """The bytes, their text, its lines and the examples."""
 MAX_RECORD_LINES = 1000
 """A stray quote costs reading so many lines again."""
+MAX_FIELD = 10_000_000
+"""Most characters of a csv field, more than any text has: what a stray quote takes in is read again
+for each of its lines."""
 SUFFIXES = (".tsv", ".txt", ".csv", ".jsonl")
 
 
@@ -113,7 +116,7 @@ def _csv_records(lines: list[str]) -> Iterator[tuple[int, list[str] | BadRowErro
         reader = csv.reader((lines[i] + "\n" for i in range(begin, end)), strict=True)
         record: list[str] | BadRowError
         try:
-            record = next(reader)
+            record = _next_record(reader)
             width = width or len(record)
             below = lines[begin + 1 : begin + reader.line_num]
             whole = len(record) == width or not all(_has_fields(line, width) for line in below)
@@ -128,9 +131,18 @@ def _csv_records(lines: list[str]) -> Iterator[tuple[int, list[str] | BadRowErro
 
 def _has_fields(line: str, count: int) -> bool:
     try:
-        return len(next(csv.reader([line], strict=True))) == count
+        return len(_next_record(csv.reader([line], strict=True))) == count
     except csv.Error:
         return False
+
+
+def _next_record(reader: Iterator[list[str]]) -> list[str]:
+    # The limit is of the module and of whoever else uses it: 131,072 characters unless told.
+    before = csv.field_size_limit(MAX_FIELD)
+    try:
+        return next(reader)
+    finally:
+        csv.field_size_limit(before)
 
 
 def _csv_mistake(error: csv.Error, *, ends_before: bool) -> BadRowError:
