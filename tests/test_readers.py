@@ -125,6 +125,15 @@ def test_a_regression_label_must_be_one_that_float32_holds(tmp_path, number):
     assert [np.float32(e.label) for e in kept] == [np.float32(-3.4e38)]
 
 
+@pytest.mark.parametrize(("name", "sign"), [("a.tsv", "\t"), ("a.csv", ",")])
+def test_a_column_that_is_read_has_a_name_of_its_own(tmp_path, name, sign):
+    rows = [["text", "label", "other", "label", "other"], ["fine", "1", "x", "0", "y"]]
+    path = write(tmp_path, name, "".join(f"{sign.join(row)}\n" for row in rows))
+    with pytest.raises(InputError, match=f"{name} must have one column 'label'; got 2; rename"):
+        read_examples(path, SINGLE)
+    assert read_examples(path, Columns(("text",)))[0].text == "fine"  # what is not read may be
+
+
 def test_a_file_of_bad_rows_is_an_error_even_when_they_may_be_skipped(tmp_path):
     path = write(tmp_path, "a.tsv", "text\tlabel\n\t1\n\t1\n")
     with pytest.raises(

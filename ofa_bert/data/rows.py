@@ -64,7 +64,8 @@ def read_rows(path: Path, columns: Columns) -> Iterator[Row]:
     """Read a file as its suffix says; see ``readers.read_examples``.
 
     Raises:
-        InputError: if the file is missing, empty, of another suffix or lacks a column.
+        InputError: if the file is missing, empty, of another suffix, or lacks a column or has two
+            of its name.
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
@@ -163,6 +164,11 @@ def _table_rows(
     for name in columns.names:
         if name not in header:
             raise InputError(_missing_column(path, name, header, columns))
+        if header.count(name) > 1:
+            raise InputError(
+                f"{path} must have one column {name!r}; got {header.count(name)}; "
+                "rename all but one, or name another"
+            )
     if columns.numbered:
         yield number, dict(zip(header, first, strict=True))
     for number, record in records:
