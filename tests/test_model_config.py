@@ -180,6 +180,10 @@ OURS = EXPECTED.to_dict()
             "got 'relative_key'",
         ),
         (changed(pool_act="relu"), "pool_act must be 'tanh', the only one supported; got 'relu'"),
+        (
+            changed(problem_type="multi_label_classification"),
+            "problem_type must be that of one label a text; got 'multi_label_classification'",
+        ),
         (changed(is_decoder=True), "is_decoder must be False, the only one supported; got True"),
         (changed(num_labels=4), "count of classes must be the same .* num_labels 4, id2label 3"),
         (changed(id2label={"1": "a", "2": "b"}), r"must name classes 0 to 1; got \['1', '2'\]"),

@@ -20,6 +20,7 @@ CONFIG_FILE = "config.json"
 OLD_CONFIG_FILE = "model_config.json"
 MAX_LAYERS = 1000
 
+MULTI_LABEL = "multi_label_classification"
 SAME_ACTIVATION = {"gelu_pytorch_tanh": "gelu_new", "gelu_fast": "gelu_new"}
 """Other names of activations we know."""
 
@@ -111,6 +112,11 @@ def _check_kind(values: Mapping[str, Any]) -> None:
             values.get(name, only) == only,
             f"{name} must be {only!r}, the only one supported; got {short(values.get(name))}",
         )
+    # Several labels of one text: an answer of ours is the likeliest class alone.
+    require(
+        values.get("problem_type") != MULTI_LABEL,
+        f"problem_type must be that of one label a text; got {MULTI_LABEL!r}, not supported",
+    )
 
 
 def _theirs(values: Mapping[str, Any]) -> ModelConfig:
