@@ -16,25 +16,27 @@ from tokenizers import Tokenizer as Backend
 
 from ofa_bert.checkpoint.files import replacing
 from ofa_bert.checkpoint.hub import fetch_vocab, is_hub_name
-from ofa_bert.data.ragged import Ragged
-from ofa_bert.data.tokenizer_files import (
+from ofa_bert.data.added_tokens import (
     ADDED_FILE,
     CONFIG_FILE,
     MAX_VOCAB_SIZE,
+    add_tokens,
+    check_added_tokens,
+    no_token,
+    parse_added_tokens,
+    read_added_tokens,
+    vocab_of,
+)
+from ofa_bert.data.ragged import Ragged
+from ofa_bert.data.tokenizer_files import (
     SINGLES,
     TOKENIZER_FILE,
     VOCAB_FILE,
-    add_tokens,
-    check_added_tokens,
     follow_config,
-    no_token,
-    parse_added_tokens,
     parse_options,
-    read_added_tokens,
     read_backend,
     read_config,
     read_vocab,
-    vocab_of,
 )
 from ofa_bert.errors import InputError
 
