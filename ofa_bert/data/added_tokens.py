@@ -17,6 +17,7 @@ from ofa_bert.safe_text import short
 
 CONFIG_FILE = "tokenizer_config.json"
 ADDED_FILE = "added_tokens.json"
+SPECIAL_FILE = "special_tokens_map.json"
 
 MAX_VOCAB_SIZE = 1 << 22
 """A saved vocabulary has a line for each id, whether or not it has a token."""
@@ -51,6 +52,47 @@ def read_added_tokens(path: Path) -> Iterator[tuple[int, AddedToken]]:
     table = read_json(path, "added tokens") if path.is_file() else {}
     for token, index in table.items():
         yield _id(index, str(path)), added_token(token, str(path))
+
+
+def read_special_tokens(path: Path) -> frozenset[str]:
+    """Read the ``additional_special_tokens`` of a special_tokens_map.json; none where it is not.
+
+    Raises:
+        InputError: if it is broken.
+    """
+    values = read_json(path, "special tokens") if path.is_file() else {}
+    listed = values.get("additional_special_tokens") or []
+    if not isinstance(listed, list):
+        raise InputError(f"additional_special_tokens in {path} must be a list; got {short(listed)}")
+    contents = (entry.get("content") if isinstance(entry, dict) else entry for entry in listed)
+    return frozenset(added_token(content, str(path)).content for content in contents)
+
+
+def as_written(
+    added_tokens: Iterable[tuple[int, AddedToken]],
+    tokens: Sequence[str],
+    special: frozenset[str],
+) -> list[tuple[int, AddedToken]]:
+    """Let special tokens be found as they are written alone, and within words.
+
+    So does PaddleNLP, whatever the flags say that it writes beside added ones.
+
+    Args:
+        added_tokens: with their ids.
+        tokens: of the vocabulary, by id.
+        special: tokens of either; other texts are passed over.
+
+    Returns:
+        The added tokens, and those of the vocabulary that are special.
+    """
+    named = {token: index for index, token in enumerate(tokens) if token in special}
+    found = [(index, AddedToken(token, normalized=False)) for token, index in named.items()]
+    for index, token in added_tokens:
+        if token.content in special:
+            flags = {name: getattr(token, name) for name in TOKEN_FLAGS}
+            token = AddedToken(token.content, **{**flags, "normalized": False})
+        found.append((index, token))
+    return found
 
 
 def vocab_of(

@@ -20,11 +20,14 @@ from ofa_bert.data.added_tokens import (
     ADDED_FILE,
     CONFIG_FILE,
     MAX_VOCAB_SIZE,
+    SPECIAL_FILE,
     add_tokens,
+    as_written,
     check_added_tokens,
     no_token,
     parse_added_tokens,
     read_added_tokens,
+    read_special_tokens,
     vocab_of,
 )
 from ofa_bert.data.ragged import Ragged
@@ -239,7 +242,8 @@ def load_tokenizer(directory: str | Path) -> Tokenizer:
     tokenizer_config.json where it says them; a warning says where tokenizer.json differs. With
     vocab.txt texts are lower-cased by default, and the log says so of a hub name without that file;
     the tokens of added_tokens.json and of the config's ``added_tokens_decoder`` follow the
-    vocabulary. Either way a symbol such as ``£`` is a word of its own, as in PaddleNLP.
+    vocabulary, and those that special_tokens_map.json names as additional ones are found as they
+    are written alone. Either way a symbol such as ``£`` is a word of its own, as in PaddleNLP.
 
     Raises:
         InputError: if neither file is there, one is broken or no WordPiece, or a special token is
@@ -260,6 +264,7 @@ def load_tokenizer(directory: str | Path) -> Tokenizer:
         )
     added = [*parse_added_tokens(config, where), *read_added_tokens(directory / ADDED_FILE)]
     tokens = read_vocab(directory / VOCAB_FILE)
+    added = as_written(added, tokens, read_special_tokens(directory / SPECIAL_FILE))
     return Tokenizer.from_vocab(tokens, **options, added_tokens=added)
 
 

@@ -72,6 +72,9 @@ def seeds() -> dict[str, dict[str, bytes]]:
         "jsonl": b'{"text": "w1", "label": 1}\n{"text": "w2", "label": 0.5}\n',
         "lines": b"w1\tw2\nw3\tw4\n",
         "added_tokens": json.dumps({"[e1]": VOCAB_SIZE, "covid19x": VOCAB_SIZE + 1}).encode(),
+        "special_tokens": json.dumps(
+            {"pad_token": "[PAD]", "additional_special_tokens": ["w1", {"content": "[E1]"}]}
+        ).encode(),
         "pdparams": pickle.dumps(weights, 2),
         "safetensors": save(weights),
         "model_config": json.dumps(config.to_dict()).encode(),
@@ -119,6 +122,10 @@ def hostile() -> dict[str, dict[str, bytes]]:
         "tokenizer": {"deep": b'{"model": ' + deep},
         "tokenizer_config": {"added": json.dumps({"added_tokens_decoder": added}).encode()},
         "added_tokens": {"nothing_left": json.dumps({"\u200b": VOCAB_SIZE}).encode()},
+        "special_tokens": {
+            "no_list": b'{"additional_special_tokens": "[E1]"}',
+            "no_text": b'{"additional_special_tokens": [{"content": 3}, [[]]]}',
+        },
         "yaml": {
             "aliases": bomb,
             "deep": b"[" * 40,

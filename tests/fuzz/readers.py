@@ -121,6 +121,12 @@ def _tokenizer_config(data: bytes, folder: Path) -> None:
     load_tokenizer(folder).encode(["w1 w2s [e1]", "\u00e9\u200b\u4e2d x"], None, 16)
 
 
+def _special_tokens(data: bytes, folder: Path) -> None:
+    shutil.copy(_model_directory() / "vocab.txt", folder)
+    _write(folder, "special_tokens_map.json", data)
+    load_tokenizer(folder).encode(["w1 w2s [e1]", "\u00e9\u200b\u4e2d x"], None, 16)
+
+
 def _supernet(data: bytes, folder: Path) -> None:
     for name in ("config.json", "model.safetensors"):
         shutil.copy(_model_directory() / name, folder)
@@ -183,6 +189,7 @@ READERS: dict[str, Callable[[bytes, Path], None]] = {
     "vocab": _vocab,
     "tokenizer_config": _tokenizer_config,
     "added_tokens": _added_tokens,
+    "special_tokens": _special_tokens,
     "supernet": _supernet,
     "deploy": _deploy,
     "graph": _graph,

@@ -41,6 +41,23 @@ def test_added_tokens_of_a_config_keep_their_kind(tmp_path):
     assert ids_of(encoded) == [[2, 8, 12, 5, 3], [2, 1, 1, 1, 5, 7, 3]]
 
 
+def test_additional_special_tokens_are_found_as_they_are_written(tmp_path):
+    write_vocab(tmp_path)
+    (tmp_path / "added_tokens.json").write_text('{"[E1]": 12, "covid19x": 13}')
+    special = {"pad_token": "[PAD]", "additional_special_tokens": ["[E1]", {"content": "un"}, "x"]}
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps(special))
+    tokenizer = load_tokenizer(tmp_path)
+    # "[", "e", "1" and "]" are unknown; "un", of the vocabulary, is found within a word too.
+    texts = ["we[E1] COVID19X", "[e1]x", "weun Unable"]
+    expected = [[2, 8, 12, 13, 3], [2, 1, 1, 1, 1, 3], [2, 8, 5, 5, 7, 3]]
+    assert ids_of(tokenizer.encode(texts, None, 8)) == expected
+    (tmp_path / "saved").mkdir()
+    tokenizer.save(tmp_path / "saved")
+    assert ids_of(load_tokenizer(tmp_path / "saved").encode(texts, None, 8)) == expected
+    (tmp_path / "saved" / "tokenizer.json").unlink()
+    assert ids_of(load_tokenizer(tmp_path / "saved").encode(texts, None, 8)) == expected
+
+
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
@@ -54,6 +71,16 @@ def test_added_tokens_of_a_config_keep_their_kind(tmp_path):
         # Nothing is left of it, which the library's search fails on.
         ("added_tokens.json", {"\u200b": 12}, r"normalising leaves something; got '.u200b'"),
         ("added_tokens.json", {"\u0301\x00": 12}, r"normalising leaves something; got "),
+        (
+            "special_tokens_map.json",
+            {"additional_special_tokens": "[E1]"},
+            r"additional_special_tokens in .*map.json must be a list; got '\[E1\]'",
+        ),
+        (
+            "special_tokens_map.json",
+            {"additional_special_tokens": [3]},
+            "map.json must be a text of 1 to 200 characters; got 3",
+        ),
         ("tokenizer_config.json", {"added_tokens_decoder": [1]}, r"must be an object; got \[1\]"),
         ("tokenizer_config.json", {"added_tokens_decoder": {"1": 2}}, "must be an object; got 2"),
         (

@@ -84,6 +84,20 @@ def test_ids_of_added_tokens_are_paddlenlps(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")  # paddlenlp's import
+@pytest.mark.parametrize("do_lower_case", [True, False])
+def test_ids_of_additional_special_tokens_that_paddlenlp_saved(tmp_path, do_lower_case):
+    transformers = pytest.importorskip("paddlenlp.transformers")
+    write_vocab(tmp_path, [*VOCAB, "[T1]", "un1x"])
+    theirs = transformers.BertTokenizer(str(tmp_path / "vocab.txt"), do_lower_case=do_lower_case)
+    theirs.add_tokens(["covid19x"])
+    special = ["[E1]", "[T1]", "un1x"]  # one that is new, two of the vocabulary
+    theirs.add_special_tokens({"additional_special_tokens": special})
+    theirs.save_pretrained(str(tmp_path / "saved"))
+    texts = ["we [E1] un [T1]", "[e1]we [t1]", "weun1xunable UN1X", "covid19x中[E1]中[T1]un"]
+    assert_same_ids(load_tokenizer(tmp_path / "saved"), theirs, texts)
+
+
+@pytest.mark.filterwarnings("ignore")  # paddlenlp's import
 @pytest.mark.parametrize(
     "tokens",
     [
