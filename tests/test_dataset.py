@@ -115,6 +115,9 @@ def test_a_trained_model_says_what_the_development_rows_are(own):
 def test_a_label_that_training_rows_lack_is_an_error(own):
     with pytest.raises(InputError, match=r"dev.tsv, line 3: label must be one of a, b; got 'c'"):
         load_task(own(["a", "b"], ["a", "c"]))
+    # The same number written in another way is another label.
+    with pytest.raises(InputError, match=r"dev.tsv, line 3: label must be one of 0, 1; got '1.0'"):
+        load_task(own(["0", "1"], ["0", "1.0"]))
 
 
 def test_one_label_is_not_enough(own):
