@@ -103,6 +103,39 @@ def bert_of(model, batch: dict[str, np.ndarray], head_mask=None, weights: Weight
     )
 
 
+def distillation_terms(
+    student_model,
+    teacher_model,
+    batch,
+    *,
+    lambda_logit: float = 1.0,
+    lambda_rep: float = 0.1,
+    lambda_label: float = 0.3,
+    weights: Weights | None = None,
+) -> dict[str, float]:
+    """The loss of a batch as DynaBERT writes it, and that of the labels, in float64."""
+    arrays = {
+        name: getattr(batch, name).numpy()
+        for name in ("input_ids", "token_type_ids", "attention_mask")
+    }
+    logits, states = bert_of(student_model, arrays, weights=weights)
+    teacher_logits, teacher_states = bert_of(teacher_model, arrays)
+    rep = sum(
+        sum(((s - t) ** 2).sum() for s, t in zip(ours, theirs, strict=True))
+        / (arrays["attention_mask"].sum() * ours[0].shape[-1])
+        for ours, theirs in zip(states, teacher_states, strict=True)
+    )
+    labels = batch.labels.numpy()
+    if student_model.config.is_regression:
+        logit = ((logits - teacher_logits) ** 2).mean()
+        label = ((logits[:, 0] - labels) ** 2).mean()
+    else:
+        log_ratio = log_softmax(teacher_logits) - log_softmax(logits)
+        logit = (softmax(teacher_logits) * log_ratio).sum() / len(logits)
+        label = -log_softmax(logits)[np.arange(len(labels)), labels].mean()
+    return {"rep": lambda_rep * rep, "logit": lambda_logit * logit, "label": lambda_label * label}
+
+
 def adamw(
     w: Weights, grads: Weights, state: dict, *, step: int, lr: float, decay: Weights, eps: float
 ) -> Weights:

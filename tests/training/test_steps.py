@@ -12,35 +12,9 @@ from ofa_bert.extraction import extract
 from ofa_bert.optimizer import make_optimizer
 from ofa_bert.subnet import full_subnet
 from ofa_bert.training import Parts, train, train_step
-from tests.oracles import adamw, bert_of, log_softmax, softmax, weights_of
+from tests.oracles import adamw, distillation_terms, weights_of
 from tests.tiny import tiny_config, tiny_dataset, tiny_model
 from tests.training.parts import NO_DROPOUT, ofa_parts, scores
-
-
-def numpy_terms(
-    student_model, teacher_model, batch, lambda_rep=0.1, lambda_label=0.3, weights=None
-):
-    """The loss of a batch as DynaBERT writes it, and that of the labels, in float64."""
-    arrays = {
-        name: getattr(batch, name).numpy()
-        for name in ("input_ids", "token_type_ids", "attention_mask")
-    }
-    logits, states = bert_of(student_model, arrays, weights=weights)
-    teacher_logits, teacher_states = bert_of(teacher_model, arrays)
-    rep = sum(
-        sum(((s - t) ** 2).sum() for s, t in zip(ours, theirs, strict=True))
-        / (arrays["attention_mask"].sum() * ours[0].shape[-1])
-        for ours, theirs in zip(states, teacher_states, strict=True)
-    )
-    labels = batch.labels.numpy()
-    if student_model.config.is_regression:
-        logit = ((logits - teacher_logits) ** 2).mean()
-        label = ((logits[:, 0] - labels) ** 2).mean()
-    else:
-        log_ratio = log_softmax(teacher_logits) - log_softmax(logits)
-        logit = (softmax(teacher_logits) * log_ratio).sum() / len(logits)
-        label = -log_softmax(logits)[np.arange(len(labels)), labels].mean()
-    return {"rep": lambda_rep * rep, "logit": logit, "label": lambda_label * label}
 
 
 @pytest.mark.parametrize("num_classes", [3, 1])
@@ -53,7 +27,7 @@ def test_loss_terms_of_every_width_equal_numpy(num_classes):
     optimizer = make_optimizer(parts.student.model, [], TrainConfig())
     terms = train_step(parts, batches, optimizer, TrainConfig(), step=1)
     for subnet, (name, found) in zip(widths.values(), terms.items(), strict=True):
-        expected = numpy_terms(extract(before, subnet), parts.teacher.model, batches[0])
+        expected = distillation_terms(extract(before, subnet), parts.teacher.model, batches[0])
         assert name.startswith("width_")
         assert set(found) == set(expected)
         for term in expected:
@@ -86,7 +60,7 @@ def test_gradients_of_every_term_and_width_equal_central_differences_of_numpy(nu
                 name: w + sign * step * direction[name][tuple(slice(n) for n in w.shape)]
                 for name, w in weights_of(cut).items()
             }
-            sides.append(numpy_terms(cut, teacher, batch, weights=weights)[term])
+            sides.append(distillation_terms(cut, teacher, batch, weights=weights)[term])
         expected = (sides[0] - sides[1]) / (2 * step)
         # Errors of float32, of some 1e-7 of the gradient, average out along the direction.
         size = np.sqrt(sum((grad**2).sum() for grad in grads.values()))
