@@ -122,3 +122,18 @@ def test_width_1_has_zero_loss_before_the_first_step():
     terms = train_step(parts, batches, optimizer, TrainConfig(), step=1)
     assert terms["width_1.0"] == {"rep": 0.0, "logit": 0.0}
     assert terms["width_0.5"]["rep"] > 0.0
+
+
+def test_a_step_trains_with_dropout_whatever_mode_the_student_was_left_in():
+    def loss(rate):
+        config = tiny_config(hidden_dropout_prob=rate, attention_probs_dropout_prob=rate)
+        parts, _ = ofa_parts(config)
+        assert not parts.student.model.training
+        (batches,) = training_steps(tiny_dataset(6), batch_size=6, seed=0, epoch=0)
+        optimizer = make_optimizer(parts.student.model, [], TrainConfig())
+        terms = train_step(parts, batches, optimizer, TrainConfig(), step=1)
+        assert all(layer.training for layer in parts.student.model.sublayers())
+        return terms["width_1.0"]["logit"]
+
+    # The same weights: half of all activations are hidden from one of them.
+    assert loss(0.5) != pytest.approx(loss(0.0), rel=1e-3)

@@ -13,6 +13,7 @@ from ofa_bert.errors import InputError
 from ofa_bert.metrics_log import MetricsLog
 from ofa_bert.stopping import Stopped
 from ofa_bert.training import Parts, train
+from ofa_bert.training_state import model_arrays
 from tests.tiny import tiny_dataset
 from tests.training.parts import finetune_parts, scores
 
@@ -91,7 +92,7 @@ def test_weights_that_are_no_numbers_are_not_saved(tmp_path):
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_step_saves_and_does_not_evaluate(tmp_path, signum):
+def test_a_signal_ends_the_step_saves_and_does_not_evaluate_and_the_run_can_go_on(tmp_path, signum):
     parts = finetune_parts()
     checkpoints = Checkpoints(tmp_path / "checkpoints")
 
@@ -101,7 +102,7 @@ def test_a_signal_ends_the_step_saves_and_does_not_evaluate(tmp_path, signum):
             if self.pending()["steps"] == 2:
                 os.kill(os.getpid(), signum)
 
-    config = TrainConfig(batch_size=4, max_steps=9, save_steps=5)
+    config = TrainConfig(batch_size=4, max_steps=4, save_steps=3)
     message = rf"stopped by {signum.name}: step 2 is done, all is saved; type the same .* --resume"
     with pytest.raises(Stopped, match=message):
         train(
@@ -113,6 +114,19 @@ def test_a_signal_ends_the_step_saves_and_does_not_evaluate(tmp_path, signum):
             metrics_log=Signals(None),
         )
     assert [path.name for path in checkpoints.directory.iterdir()] == ["step_2"]
+
+    # It goes on from there, although nothing was evaluated yet and so no weights are the best.
+    resumed, whole, evaluated = finetune_parts(seed=1), finetune_parts(), []
+
+    def evaluate():
+        evaluated.append(1)
+        return scores()
+
+    best = train(resumed, tiny_dataset(12), config, evaluate=evaluate, checkpoints=checkpoints)
+    assert (best.step, len(evaluated)) == (3, 2)  # at steps 3 and 4, of equal scores
+    train(whole, tiny_dataset(12), config, evaluate=scores)
+    for name, values in model_arrays(whole.student.model).items():
+        np.testing.assert_array_equal(model_arrays(resumed.student.model)[name], values)
 
 
 def test_a_step_that_does_not_fit_says_how_large_it_was():
