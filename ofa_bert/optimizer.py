@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import paddle
 from paddle import nn
 
 from ofa_bert.config import TrainConfig
+from ofa_bert.rounding import round_down, round_up
 from ofa_bert.rules import require
 
 
@@ -26,17 +26,17 @@ def plan_steps(steps_per_epoch: int, config: TrainConfig) -> StepPlan:
     """Count the steps of a run; ``max_steps`` wins over ``num_train_epochs``.
 
     Raises:
-        InputError: if the warm-up is longer than the run.
+        InputError: if the warm-up takes the whole run: of one step the rate would be 0.
     """
     total = config.max_steps
     if total == -1:
-        total = max(1, math.ceil(steps_per_epoch * config.num_train_epochs))
+        total = max(1, round_up(steps_per_epoch * config.num_train_epochs))
+    warmup = config.warmup_steps or round_down(total * config.warmup_ratio)
     require(
-        config.warmup_steps <= total,
-        f"warmup_steps must be at most {total}, the steps of the run; got {config.warmup_steps}; "
+        warmup < total,
+        f"warmup_steps must be below {total}, the steps of the run; got {warmup}; "
         "lower it, or pass --warmup_steps 0 --warmup_ratio 0.1",
     )
-    warmup = config.warmup_steps or math.floor(total * config.warmup_ratio)
     return StepPlan(steps_per_epoch, total, warmup)
 
 

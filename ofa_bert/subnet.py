@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ofa_bert.errors import InputError
 from ofa_bert.model_config import ModelConfig
+from ofa_bert.rounding import round_down
 from ofa_bert.rules import require
 from ofa_bert.widths import check_width, width_label
 
@@ -41,11 +41,10 @@ class Subnet:
 def kept_count(total: int, width_mult: float) -> int:
     """Turn a fraction into whole heads or neurons: the nearest number, halves up, at least 1.
 
-    The only place where a fraction becomes a count. The tiny term absorbs the rounding of
-    fractions such as 0.29 * 50, which is 14.499999999999998 in floating point.
+    The only place where a fraction becomes a count.
     """
     check_width(width_mult)
-    return max(1, math.floor(total * width_mult + 0.5 + 1e-9))
+    return max(1, round_down(total * width_mult + 0.5))
 
 
 def full_subnet(config: ModelConfig) -> Subnet:

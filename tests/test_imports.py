@@ -22,7 +22,7 @@ ROWS = (
     ("safe_text",),
     ("errors",),
     ("settings_file", "durable", "fingerprint", "run_lock", "stopping", "streams", "rules"),
-    ("places", "runtime", "widths", "model_config"),
+    ("places", "runtime", "rounding", "widths", "model_config"),
     ("config", "scores", "metrics", "metrics_log", "distributed"),
     ("__init__",),  # the version, and public names, which it imports when they are asked for
     ("arguments", "subnet", "deploy", "width_folders", "optimizer", "training_state", "cli"),

@@ -23,17 +23,32 @@ import paddle  # isort: skip
         ({"num_train_epochs": 3, "max_steps": 45}, StepPlan(10, 45, 0)),
         ({"num_train_epochs": 3, "warmup_ratio": 0.15}, StepPlan(10, 30, 4)),  # 4.5, down
         ({"num_train_epochs": 3, "warmup_ratio": 0.15, "warmup_steps": 2}, StepPlan(10, 30, 2)),
+        ({"max_steps": 1, "warmup_ratio": 0.1}, StepPlan(10, 1, 0)),
     ],
 )
 def test_plan_steps(settings, expected):
     assert plan_steps(10, TrainConfig(**settings)) == expected
 
 
-def test_a_warm_up_may_last_as_long_as_the_run_but_no_longer():
-    assert plan_steps(10, TrainConfig(max_steps=4, warmup_steps=4)).warmup_steps == 4
-    message = r"warmup_steps must be at most 30, the steps of the run; got 31; lower it"
-    with pytest.raises(InputError, match=message):
-        plan_steps(10, TrainConfig(num_train_epochs=3, warmup_steps=31))
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        # 100 * 1.1 is 110.00000000000001 in floating point, 100 * 0.29 is 28.999999999999996.
+        ({"num_train_epochs": 1.1}, StepPlan(100, 110, 0)),
+        ({"num_train_epochs": 1, "warmup_ratio": 0.29}, StepPlan(100, 100, 29)),
+    ],
+)
+def test_floating_point_adds_and_takes_no_step(settings, expected):
+    assert plan_steps(100, TrainConfig(**settings)) == expected
+
+
+def test_a_warm_up_leaves_a_step_at_the_whole_rate():
+    """As long as a run of one step, it would train nothing: the first rate of a warm-up is 0."""
+    assert plan_steps(10, TrainConfig(max_steps=4, warmup_steps=3)).warmup_steps == 3
+    for settings, steps in [({"max_steps": 1}, 1), ({"num_train_epochs": 3}, 30)]:
+        message = rf"warmup_steps must be below {steps}, the steps of the run; got {steps}; lower"
+        with pytest.raises(InputError, match=message):
+            plan_steps(10, TrainConfig(warmup_steps=steps, **settings))
     advised = TrainConfig(num_train_epochs=3, warmup_steps=0, warmup_ratio=0.1)
     assert plan_steps(10, advised).warmup_steps == 3
 

@@ -157,7 +157,7 @@ OFA_MISTAKES = {
     ),
     "a warm-up longer than the run": (
         lambda work, at: {"max_steps": 4, "warmup_steps": 100},
-        r"warmup_steps must be at most 4, the steps of the run; got 100",
+        r"warmup_steps must be below 4, the steps of the run; got 100",
     ),
     "broken config": (
         lambda work, at: {"config": data_file(at, "batch_sise: 3")},
