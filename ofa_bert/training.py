@@ -37,6 +37,7 @@ from ofa_bert.metrics_log import MetricsLog
 from ofa_bert.nn.dropout import reseed
 from ofa_bert.optimizer import StepPlan, learning_rate, make_optimizer, plan_steps
 from ofa_bert.precision import check_training_precision, forward_in, in_float32
+from ofa_bert.rules import require
 from ofa_bert.scores import Best, Scores, format_metrics
 from ofa_bert.stopping import Stopped, deferred
 from ofa_bert.training_state import Trained
@@ -144,8 +145,9 @@ def plan_training(dataset: EncodedDataset, config: TrainConfig, ranks: Ranks = A
     """Count the steps of a run over ``dataset``.
 
     Raises:
-        InputError: if the warm-up is longer than the run.
+        InputError: if there is no row, or the warm-up takes the whole run.
     """
+    require(len(dataset) > 0, "training needs at least one row; got none")
     return plan_steps(steps_per_epoch(len(dataset), **_split(config, ranks)), config)
 
 

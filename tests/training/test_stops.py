@@ -91,6 +91,11 @@ def test_weights_that_are_no_numbers_are_not_saved(tmp_path):
     assert not (tmp_path / "checkpoints").exists()
 
 
+def test_a_data_set_without_rows_is_refused():
+    with pytest.raises(InputError, match="training needs at least one row; got none"):
+        train(finetune_parts(), tiny_dataset(0), TrainConfig(), evaluate=scores)
+
+
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_step_saves_and_does_not_evaluate_and_the_run_can_go_on(tmp_path, signum):
     parts = finetune_parts()
