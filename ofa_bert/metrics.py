@@ -28,10 +28,19 @@ def compute_metrics(
         positive_class: index of the class that ``f1`` counts.
 
     Raises:
-        InputError: if a metric is unknown, needs another number of logits, or there is no row.
+        InputError: if a metric is unknown, needs another number of logits, or there is no row;
+            if a logit is NaN or infinite, which no metric can compare.
     """
     if len(labels) == 0:
         raise InputError("metrics need at least one labelled row; got none")
+    broken = ~np.isfinite(logits).all(axis=1)
+    if broken.any():
+        row = int(broken.argmax())
+        raise InputError(
+            f"logits must be finite numbers to be scored; got {logits[row].tolist()} for row {row} "
+            f"({int(broken.sum())} of {len(logits)} rows are so): the weights are damaged, or "
+            "training diverged: lower --learning_rate or add --warmup_steps"
+        )
     return {name: _compute(name, logits, labels, positive_class) for name in names}
 
 

@@ -92,8 +92,8 @@ def train(
 
     Raises:
         InputError: if the loss or a score becomes NaN or infinite, memory does not suffice, or a
-            checkpoint cannot be written; names the step. If the device does not train in the
-            precision.
+            checkpoint cannot be written; names the step. If there is no row, the warm-up takes the
+            whole run, or the device does not train in the precision.
         Stopped: after SIGINT or SIGTERM, when the step is done and saved.
     """
     check_training_precision(config.precision)
@@ -126,7 +126,7 @@ def train(
                 bar.set_postfix(loss=f"{line['loss']:.4g}", tokens_per_s=line["tokens_per_second"])
             evaluated = step % config.save_steps == 0 or is_last
             if evaluated:
-                scores = evaluate()
+                scores = _scores_after(step, evaluate, checkpoints)
                 _check_scores(scores, step, checkpoints)
                 best = best.update(step, scores)
                 _log_scores(step, scores)
@@ -236,6 +236,14 @@ def _check_finite(
                     f"{rows[:8]}{'...' if len(rows) > 8 else ''}); "
                     f"{checkpoints.what_is_kept}; lower --learning_rate or add --warmup_steps"
                 )
+
+
+def _scores_after(step: int, evaluate: Callable[[], Scores], checkpoints: Checkpoints) -> Scores:
+    """Evaluate; an error names the step, and says what of the run there is."""
+    try:
+        return evaluate()
+    except InputError as error:
+        raise InputError(f"after step {step}: {error}; {checkpoints.what_is_kept}") from None
 
 
 def _check_scores(scores: Scores, step: int, checkpoints: Checkpoints) -> None:

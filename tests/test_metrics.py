@@ -42,8 +42,11 @@ def test_number_metrics_by_hand():
     assert found == pytest.approx({"pearson": 1 / np.sqrt(42 / 9 * 2), "spearman": 0.5})
 
 
-def test_a_constant_answer_correlates_with_nothing():
+def test_a_constant_answer_or_label_correlates_with_nothing():
     found = compute_metrics(("pearson", "spearman"), np.full((3, 1), 2.5), np.array([1.0, 2, 3]))
+    assert found == {"pearson": 0.0, "spearman": 0.0}
+    labels = np.full(3, 2.5)
+    found = compute_metrics(("pearson", "spearman"), np.array([[1.0], [2.0], [3.0]]), labels)
     assert found == {"pearson": 0.0, "spearman": 0.0}
     constant = compute_metrics(("f1", "mcc"), np.array([[1.0, 0.0]] * 3), np.zeros(3, "int64"))
     assert constant == {"f1": 0.0, "mcc": 0.0}
@@ -78,6 +81,17 @@ def test_metrics_do_not_depend_on_the_order_of_rows(order):
 def test_metrics_that_do_not_fit(name, logits, message):
     with pytest.raises(InputError, match=message):
         compute_metrics([name], logits, LABELS)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["accuracy", "pearson"])
+def test_logits_that_are_no_numbers_are_refused(name, value):
+    """An accuracy would take NaN for the largest logit; a correlation would be NaN."""
+    logits = np.array([[0.5, 1.0], [2.0, 0.0], [3.0, 4.0]])[:, : 1 if name == "pearson" else 2]
+    logits[[1, 2], 0] = value
+    message = rf"logits must be finite numbers to be scored; got \[{value}.* for row 1 \(2 of 3 "
+    with pytest.raises(InputError, match=message):
+        compute_metrics([name], logits, np.array([1, 0, 1]))
 
 
 def test_no_row_is_an_error():

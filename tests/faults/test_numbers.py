@@ -34,13 +34,13 @@ save_model(tiny_model(config), folder, tiny_tokenizer(folder))
 )
 def test_a_loss_that_is_no_number(scene, count, tmp_path, command, loss):
     output = tmp_path / "run"
-    ended = scene.run(command, output, learning_rate=1e30, save_steps=1)
+    ended = scene.run(command, output, learning_rate=1e30, save_steps=9)
     ended.check_one_line()
     assert re.search(rf"loss {loss} is (nan|inf) at step 2 \(training rows \[", ended.error)
-    assert [path.name for path in (output / "checkpoints").iterdir()] == ["step_1"]
-    again = scene.run(command, output, learning_rate=1e30, save_steps=1, resume=True)
+    again = scene.run(command, output, learning_rate=1e30, save_steps=9, resume=True)
     count(f"NaN loss, {command}", wrong=again.error != ended.error)
     assert again.error == ended.error
+    assert not (output / "checkpoints").exists()
 
 
 def test_a_supernet_that_holds_nan_is_not_exported(scene, count, tmp_path):
