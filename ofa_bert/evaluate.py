@@ -12,6 +12,7 @@ from ofa_bert.data.encoded import EncodedDataset
 from ofa_bert.distributed import ALONE, Ranks, gather_rows
 from ofa_bert.metrics import compute_metrics, score
 from ofa_bert.nn.bert import BertForSequenceClassification
+from ofa_bert.nn.mode import evaluating
 from ofa_bert.scores import Scores
 from ofa_bert.subnet import Subnet
 
@@ -40,10 +41,8 @@ def predict_logits(
     Returns:
         float32 ``[rows, num_classes]``, in the order of ``dataset``.
     """
-    was_training = model.training
-    model.eval()
     logits, indices = [], []
-    with paddle.no_grad():
+    with evaluating(model), paddle.no_grad():
         for number, batch in enumerate(evaluation_batches(dataset, batch_size)):
             if number % ranks.size != ranks.rank:
                 continue
@@ -53,8 +52,6 @@ def predict_logits(
                 )
             logits.append(output.logits.numpy())
             indices.append(batch.indices)
-    if was_training:
-        model.train()
     return gather_rows(
         np.concatenate([np.zeros((0, model.config.num_classes), "float32"), *logits]),
         np.concatenate([np.zeros(0, "int64"), *indices]),

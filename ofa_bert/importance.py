@@ -13,6 +13,7 @@ from ofa_bert.data.batches import SMALLER_BATCHES, Batch, memory_told
 from ofa_bert.distill import losses
 from ofa_bert.errors import InputError
 from ofa_bert.nn.bert import BertForSequenceClassification
+from ofa_bert.nn.mode import evaluating
 from ofa_bert.nn.placement import column_sums
 
 
@@ -93,15 +94,12 @@ def _token_sums(activations: paddle.Tensor, grads: paddle.Tensor) -> np.ndarray:
 @contextmanager
 def _frozen_in_eval_mode(model: BertForSequenceClassification) -> Iterator[None]:
     """Spare the gradients of weights while scoring; a third of the work."""
-    was_training = model.training
     trained = [p for p in model.parameters() if not p.stop_gradient]
-    model.eval()
     for parameter in trained:
         parameter.stop_gradient = True
     try:
-        yield
+        with evaluating(model):
+            yield
     finally:
         for parameter in trained:
             parameter.stop_gradient = False
-        if was_training:
-            model.train()

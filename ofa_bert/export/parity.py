@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import paddle
-from paddle import nn
 
 from ofa_bert.checkpoint.load import load_model
 from ofa_bert.errors import CheckError
 from ofa_bert.nn.bert import BertForSequenceClassification
+from ofa_bert.nn.mode import evaluating
 from ofa_bert.predictor import Predictor
 from ofa_bert.rules import require
 from ofa_bert.subnet import Subnet
@@ -95,7 +94,7 @@ def check_parity(
     if isinstance(static, str | Path):
         static = Predictor(static)
     rows, to_sub_model, to_static = 0, [], []
-    with _eval_mode(supernet_model), _eval_mode(sub_model):
+    with evaluating(supernet_model), evaluating(sub_model):
         for input_ids, token_type_ids, counted in _and_a_small_one(batches):
             expected = _logits(supernet_model, input_ids, token_type_ids, subnet)
             reloaded = _logits(sub_model, input_ids, token_type_ids)
@@ -136,17 +135,6 @@ def _within_bounds(parity: Parity) -> Parity:
             f"{parity}; nothing was written; please report this"
         )
     return parity
-
-
-@contextmanager
-def _eval_mode(model: nn.Layer) -> Iterator[None]:
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        if was_training:
-            model.train()
 
 
 def _logits(

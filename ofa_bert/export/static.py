@@ -19,6 +19,7 @@ from ofa_bert.export.network import LogitsNetwork
 from ofa_bert.export.staging import STATIC, staged
 from ofa_bert.model_config import ModelConfig
 from ofa_bert.nn.bert import BertForSequenceClassification
+from ofa_bert.nn.mode import evaluating
 from ofa_bert.places import scratch_directory
 from ofa_bert.rules import require
 
@@ -86,8 +87,8 @@ def check_max_seq_length(max_seq_length: int, max_position_embeddings: int) -> N
 def check_padding(config: ModelConfig, tokenizer: Tokenizer) -> None:
     """Raise ``InputError`` unless the tokenizer's padding id is the model's.
 
-    The model was trained with padding masked by place; a graph masks every token of its padding
-    id, and would hide a word where another id stands for padding.
+    Batches are padded and masked by the tokenizer's id, a graph masks by the model's: where another
+    id stands for padding, it would hide a word and see the padding.
     """
     require(
         config.pad_token_id == tokenizer.pad_token_id,
@@ -98,16 +99,10 @@ def check_padding(config: ModelConfig, tokenizer: Tokenizer) -> None:
 
 
 def _save_graph(model: BertForSequenceClassification, directory: Path) -> None:
-    was_training = model.training
     network = LogitsNetwork(model)
-    network.eval()
     specs = [paddle.static.InputSpec([None, None], "int64", name) for name in INPUT_NAMES]
-    try:
-        with _home_in_the_cache():
-            paddle.jit.save(network, str(directory / Path(GRAPH_FILE).stem), input_spec=specs)
-    finally:
-        if was_training:
-            model.train()
+    with evaluating(network), _home_in_the_cache():
+        paddle.jit.save(network, str(directory / Path(GRAPH_FILE).stem), input_spec=specs)
 
 
 def _check_whole(model: BertForSequenceClassification, directory: Path) -> None:

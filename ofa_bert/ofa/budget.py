@@ -18,7 +18,7 @@ import paddle
 from paddle import nn
 
 from ofa_bert.errors import InputError
-from ofa_bert.ofa.outputs import evaluating
+from ofa_bert.nn.mode import evaluating
 from ofa_bert.ofa.trace import Operation, Shape, Trace, call, trace
 
 NetworkAt = Callable[[dict[str, Any]], nn.Layer]

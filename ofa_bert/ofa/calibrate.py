@@ -19,9 +19,10 @@ import paddle
 from paddle import nn
 
 from ofa_bert.errors import InputError
+from ofa_bert.nn.mode import evaluating
 from ofa_bert.ofa.active import running
 from ofa_bert.ofa.choices import DEPTH
-from ofa_bert.ofa.outputs import bare, evaluating
+from ofa_bert.ofa.outputs import bare
 from ofa_bert.ofa.static_mode import not_tracing
 from ofa_bert.ofa.trace import call, quiet_norms
 from ofa_bert.rules import require

@@ -11,12 +11,13 @@ import paddle
 from paddle import nn
 
 from ofa_bert.errors import InputError
+from ofa_bert.nn.mode import evaluating
 from ofa_bert.ofa.active import Sizes, running
 from ofa_bert.ofa.at_depth import AtDepth
 from ofa_bert.ofa.choices import DEPTH, SearchSpace
 from ofa_bert.ofa.cut import make_plain, plain_class, watching
 from ofa_bert.ofa.export_arguments import ExportArguments
-from ofa_bert.ofa.outputs import bare, evaluating
+from ofa_bert.ofa.outputs import bare
 from ofa_bert.ofa.static_mode import not_tracing
 from ofa_bert.ofa.takeover import replace_sublayers
 

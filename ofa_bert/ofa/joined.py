@@ -9,8 +9,8 @@ from typing import Any
 from paddle import nn
 
 from ofa_bert.errors import InputError, nearest
+from ofa_bert.nn.mode import evaluating
 from ofa_bert.ofa.choices import SearchSpace
-from ofa_bert.ofa.outputs import evaluating
 from ofa_bert.ofa.programs import traced_space
 from ofa_bert.ofa.ties import tie
 

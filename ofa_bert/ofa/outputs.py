@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import paddle
@@ -58,18 +57,6 @@ def outputs_of(
         for hook in hooks:
             hook.remove()
     return kept, output
-
-
-@contextmanager
-def evaluating(model: nn.Layer) -> Iterator[None]:
-    """Put a network in eval mode, and each of its layers back in the mode it was in."""
-    training = [layer for layer in (model, *model.sublayers()) if layer.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for layer in training:
-            layer.training = True
 
 
 def _alike(name: str, layers: Iterable[str]) -> list[str]:

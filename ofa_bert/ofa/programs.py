@@ -11,10 +11,10 @@ import paddle
 from paddle import nn
 
 from ofa_bert.errors import InputError
+from ofa_bert.nn.mode import evaluating
 from ofa_bert.ofa.active import running
 from ofa_bert.ofa.choices import DEPTH, SearchSpace, follows_input, width_key
 from ofa_bert.ofa.graph import WidthGroups, width_groups
-from ofa_bert.ofa.outputs import evaluating
 from ofa_bert.ofa.plan import base_of
 from ofa_bert.ofa.static_mode import tracing
 from ofa_bert.ofa.ties import tie

@@ -10,7 +10,8 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from ofa_bert.ofa.outputs import bare, evaluating
+from ofa_bert.nn.mode import evaluating
+from ofa_bert.ofa.outputs import bare
 from ofa_bert.ofa.transformer import FeedForward, attentions, feed_forwards
 from ofa_bert.rules import require
 
