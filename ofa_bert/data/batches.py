@@ -121,10 +121,10 @@ def training_steps(
     """Give the batches of each optimizer step of an epoch for one process.
 
     Which rows a step holds is a function of seed, epoch and the step's total number of rows,
-    ``batch_size * accumulation * world_size``; how these are split among processes and batches
-    changes nothing else. Over an epoch and all processes every row comes once. A last short step
-    of fewer rows than processes leaves some an empty list; they must join in adding up gradients
-    all the same.
+    ``batch_size * accumulation * world_size``, however these are split among processes and batches.
+    The split decides how rows are padded and what dropout they meet. Over an epoch and all
+    processes every row comes once. A last short step of fewer rows than processes leaves some an
+    empty list; they must join in adding up gradients all the same.
 
     Args:
         dataset: the rows.
