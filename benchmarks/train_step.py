@@ -208,7 +208,7 @@ def make_child(options: argparse.Namespace):
             batch = batches[taken % len(batches)]
             began = time.perf_counter()
             contender.step(batch)
-            found.append((time.perf_counter() - began, batch.num_tokens))
+            found.append((time.perf_counter() - began, batch.step_tokens))
             taken += 1
         return found
 

@@ -90,7 +90,6 @@ def part_of(batch: Batch, rows: np.ndarray) -> Batch:
         attention_mask=batch.attention_mask[chosen],
         labels=batch.labels[chosen],
         indices=batch.indices[chosen],
-        num_tokens=int(batch.attention_mask[chosen].sum()),
         step_examples=batch.step_examples,
         step_tokens=batch.step_tokens,
     )

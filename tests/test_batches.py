@@ -56,7 +56,7 @@ def test_a_batch_by_hand():
     assert batch.attention_mask.tolist() == [[1, 1, 0], [1, 1, 1]]
     assert batch.labels.tolist() == [0, 1]
     assert list(batch.indices) == [1, 0]
-    assert (batch.num_tokens, batch.step_examples, batch.step_tokens) == (5, 10, 70)
+    assert (batch.step_examples, batch.step_tokens) == (10, 70)
 
 
 def test_a_batch_alone_is_the_whole_step():
@@ -70,11 +70,10 @@ def test_a_padding_id_within_a_text_is_masked_and_not_counted():
     assert batch.input_ids.tolist() == [[8, 9, 6], [5, 6, 7]]
     assert batch.token_type_ids.tolist() == [[0, 1, 0], [0, 1, 1]]
     assert batch.attention_mask.tolist() == [[1, 1, 0], [1, 0, 1]]
-    assert batch.num_tokens == batch.step_tokens == 4
+    assert batch.step_tokens == 4
     assert dataset.token_counts.tolist() == [2, 2, 1]
     (step,) = training_steps(dataset, batch_size=2, accumulation=2, seed=0, epoch=0)
     assert [part.step_tokens for part in step] == [5, 5]
-    assert sum(part.num_tokens for part in step) == 5
 
 
 def test_evaluation_is_longest_first():

@@ -64,9 +64,9 @@ def test_batches_of_the_benchmarks(model):
         for batch in batches:
             lengths = rows.lengths[batch.indices]
             assert batch.input_ids.shape == [4, lengths.max()]
-            assert batch.num_tokens == lengths.sum()
+            assert batch.step_tokens == lengths.sum()
     batch = step_data.unpadded_batch(model.config, 3)
-    assert batch.num_tokens == 3 * step_data.MEAN_LENGTH == batch.input_ids.size
+    assert batch.step_tokens == 3 * step_data.MEAN_LENGTH == batch.input_ids.size
 
 
 @pytest.mark.parametrize(

@@ -40,8 +40,6 @@ class Batch:
     """``[batch]``: int64 classes, or float32 numbers."""
     indices: np.ndarray
     """int64 ``[batch]``, the rows' places in the data set."""
-    num_tokens: int
-    """Non-padding tokens of this batch."""
     step_examples: int
     step_tokens: int
 
@@ -61,7 +59,6 @@ def make_batch(
     token_type_ids = np.zeros(shape, "int64")
     input_ids[is_row] = np.concatenate([dataset.row(i)[0] for i in indices])
     token_type_ids[is_row] = np.concatenate([dataset.row(i)[1] for i in indices])
-    num_tokens = int(dataset.token_counts[indices].sum())
     return Batch(
         input_ids=paddle.to_tensor(input_ids),
         token_type_ids=paddle.to_tensor(token_type_ids),
@@ -69,9 +66,8 @@ def make_batch(
         attention_mask=paddle.to_tensor((input_ids != dataset.pad_token_id).astype("int64")),
         labels=paddle.to_tensor(dataset.labels[indices]),
         indices=np.asarray(indices, "int64"),
-        num_tokens=num_tokens,
         step_examples=step_examples or len(indices),
-        step_tokens=step_tokens or num_tokens,
+        step_tokens=step_tokens or int(dataset.token_counts[indices].sum()),
     )
 
 
