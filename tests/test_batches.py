@@ -158,6 +158,23 @@ def test_rows_of_a_step_are_of_similar_length():
     assert padded / dataset.lengths.sum() < 1.05
 
 
+def test_steps_come_in_no_order_of_length():
+    dataset = tiny_dataset(800, longest=60)
+    means = [dataset.lengths[rows_of(step)].mean() for step in steps_of(dataset, 16)]
+    # 50 steps of one pool: sorted as they were cut, 1; of random order some 1 / 7 about 0.
+    assert abs(np.corrcoef(np.arange(50), means)[0, 1]) < 0.4
+
+
+@pytest.mark.parametrize("rows", [16, 12])  # a whole step, and a short one
+def test_processes_take_turns_in_the_lengths_of_a_step(rows):
+    dataset = tiny_dataset(rows, longest=60)
+    (by_rank,) = steps_of(dataset, 4, 2, 2)
+    turns = [batch for forward in zip(*by_rank, strict=True) for batch in forward]
+    lengths = [int(dataset.lengths[row]) for batch in turns for row in batch.indices]
+    assert lengths == sorted(lengths)
+    assert len(turns) == 4
+
+
 def test_the_short_step_is_no_place_for_the_longest_rows():
     dataset = tiny_dataset(17, longest=60)
     last = {rows_of(steps_of(dataset, 16, epoch=epoch)[-1])[0] for epoch in range(30)}
@@ -170,6 +187,13 @@ def test_a_short_step_is_shared_evenly_and_may_leave_a_rank_empty():
     assert [[len(batch.indices) for batch in batches] for batches in step] == [[3], [3]]
     (step,) = steps_of(tiny_dataset(1), 8, 1, 2)
     assert [len(batches) for batches in step] == [1, 0]
+
+
+def test_a_short_step_has_no_more_forwards_than_its_rows_need():
+    (step,) = steps_of(tiny_dataset(5), 4, 4)
+    assert [[len(batch.indices) for batch in batches] for batches in step] == [[3, 2]]
+    (step,) = steps_of(tiny_dataset(9), 2, 4, 2)  # 9 rows, 4 of them a forward: 3 forwards
+    assert [[len(batch.indices) for batch in batches] for batches in step] == [[2, 2, 1], [2, 1, 1]]
 
 
 def test_skipped_steps_are_the_first():

@@ -66,6 +66,20 @@ def test_fine_tuning_is_the_same_loop_and_learns():
     assert log[-1]["loss"] < 0.5 * log[0]["loss"]
 
 
+def test_the_log_is_told_the_tokens_of_whole_steps():
+    dataset, told = tiny_dataset(12), []
+
+    class Log(MetricsLog):
+        def add(self, terms, tokens, seconds):
+            told.append(tokens)
+            super().add(terms, tokens, seconds)
+
+    config = TrainConfig(batch_size=2, gradient_accumulation_steps=3, num_train_epochs=1)
+    train(finetune_parts(), dataset, config, evaluate=scores, metrics_log=Log(None))
+    assert len(told) == 2
+    assert sum(told) == dataset.lengths.sum()
+
+
 def test_the_best_weights_are_kept_not_the_last():
     parts = finetune_parts()
     at_step, found = {}, iter([0.3, 0.9, 0.4])

@@ -8,6 +8,7 @@ import pytest
 
 from ofa_bert.checkpointing import Checkpoints
 from ofa_bert.config import TrainConfig
+from ofa_bert.distill.objective import LabelObjective
 from ofa_bert.distill.teacher import NoTeacher
 from ofa_bert.errors import InputError
 from ofa_bert.metrics_log import MetricsLog
@@ -39,6 +40,22 @@ def test_a_loss_that_is_no_number_names_the_step_and_keeps_the_checkpoint(tmp_pa
     with pytest.raises(InputError, match=message):
         train(parts, tiny_dataset(12), config, evaluate=scores, checkpoints=checkpoints)
     assert sorted(p.name for p in checkpoints.directory.iterdir()) == ["step_1"]
+
+
+def test_an_infinite_loss_is_no_number_either():
+    parts = finetune_parts()
+
+    class Infinite(LabelObjective):
+        def __call__(self, *args):
+            return {"label": super().__call__(*args)["label"] * np.inf}
+
+    with pytest.raises(InputError, match=r"loss label of full is inf at step 1 \(training rows"):
+        train(
+            Parts(parts.student, NoTeacher(), Infinite(regression=False)),
+            tiny_dataset(12),
+            TrainConfig(batch_size=4, max_steps=3),
+            evaluate=scores,
+        )
 
 
 @pytest.mark.parametrize("in_memory", [False, True])
