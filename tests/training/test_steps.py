@@ -10,9 +10,9 @@ from ofa_bert.data.batches import training_steps
 from ofa_bert.distill.student import SubnetStudent
 from ofa_bert.extraction import extract
 from ofa_bert.optimizer import make_optimizer
-from ofa_bert.subnet import full_subnet
+from ofa_bert.subnet import Subnet, full_subnet
 from ofa_bert.training import Parts, train, train_step
-from tests.oracles import adamw, distillation_terms, weights_of
+from tests.oracles import adamw, bert_of, distillation_terms, weights_of
 from tests.tiny import tiny_config, tiny_dataset, tiny_model
 from tests.training.parts import NO_DROPOUT, ofa_parts, scores
 
@@ -32,6 +32,30 @@ def test_loss_terms_of_every_width_equal_numpy(num_classes):
         assert set(found) == set(expected)
         for term in expected:
             assert found[term] == pytest.approx(expected[term], rel=1e-4), (name, term)
+
+
+def test_the_layers_that_are_kept_learn_from_the_same_layers_of_the_teacher():
+    config = tiny_config(**NO_DROPOUT)
+    parts, _ = ofa_parts(config)
+    last = Subnet(layers=(1,), num_heads=(2,), num_neurons=(9,))
+    student = SubnetStudent(parts.student.model, {"full": full_subnet(config), "last": last})
+    ((batch,),) = training_steps(tiny_dataset(6), batch_size=6, seed=0, epoch=0)
+    arrays = {
+        name: getattr(batch, name).numpy()
+        for name in ("input_ids", "token_type_ids", "attention_mask")
+    }
+    _, (embedded, answer) = bert_of(extract(student.model, last), arrays)
+    _, (from_embedded, _, from_last) = bert_of(parts.teacher.model, arrays)
+    squares = sum(
+        ((ours - theirs) ** 2).sum()
+        for states in [(embedded, from_embedded), (answer, from_last)]
+        for ours, theirs in zip(*states, strict=True)
+    )
+    optimizer = make_optimizer(student.model, [], TrainConfig())
+    parts = Parts(student, parts.teacher, parts.objective)
+    terms = train_step(parts, [batch], optimizer, TrainConfig(), step=1)
+    expected = 0.1 * squares / (arrays["attention_mask"].sum() * config.hidden_size)
+    assert terms["last"]["rep"] == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("num_classes", [3, 1])
