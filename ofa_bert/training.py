@@ -54,11 +54,8 @@ class Parts:
 
     def parameters(self) -> list[paddle.Tensor]:
         """Give what is trained: the student, and what the objective owns."""
-        return [*self.student.model.parameters(), *self.objective_parameters()]
-
-    def objective_parameters(self) -> list[paddle.Tensor]:
-        """Give what the objective owns alone."""
-        return [parameter for _, parameter in self.objective.named_parameters()]
+        owned = [parameter for _, parameter in self.objective.named_parameters()]
+        return [*self.student.model.parameters(), *owned]
 
 
 def train(
@@ -97,7 +94,7 @@ def train(
     check_training_precision(config.precision)
     model, checkpoints = parts.student.model, checkpoints or Checkpoints(None)
     metrics_log = metrics_log if metrics_log and ranks.is_main else MetricsLog(None)
-    optimizer = make_optimizer(model, parts.objective_parameters(), config)
+    optimizer = make_optimizer(model, parts.objective.named_parameters(), config)
     trained = Trained(model, parts.objective, optimizer, metrics_log)
     plan = plan_training(dataset, config, ranks)
     start = largest(checkpoints.newest() if ranks.is_main else 0, ranks)
