@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import paddle
 from tqdm import tqdm
@@ -38,7 +39,7 @@ from ofa_bert.nn.dropout import reseed
 from ofa_bert.optimizer import StepPlan, learning_rate, make_optimizer, plan_steps
 from ofa_bert.precision import check_training_precision, forward_in, in_float32
 from ofa_bert.scores import Best, Scores, format_metrics
-from ofa_bert.stopping import Stopped, deferred
+from ofa_bert.stopping import Stopped, StopRequest, deferred
 from ofa_bert.training_state import Trained
 
 logger = logging.getLogger(__name__)
@@ -104,6 +105,7 @@ def train(
     )
 
     steps = _steps_from(start, plan, dataset, config, ranks)
+    step = start  # where nothing is left to do
     bar = tqdm(total=plan.total_steps, initial=start, unit="step", disable=not ranks.is_main)
     with bar, deferred(ranks.size > 1) as stop:  # An error closes the bar too.
         for step, micro_batches in steps:
@@ -118,18 +120,16 @@ def train(
             is_last = step == plan.total_steps
             if ranks.is_main and (step % config.logging_steps == 0 or is_last):
                 line = metrics_log.write(step, step / plan.steps_per_epoch, optimizer.get_lr())
-                bar.set_postfix(loss=f"{line['loss']:.4g}", tokens_per_s=line["tokens_per_second"])
+                _show(line, bar)
             evaluated = step % config.save_steps == 0 or is_last
             if evaluated:
-                scores = evaluate()
-                best = best.update(step, scores)
-                _log_scores(step, scores)
+                best = best.update(step, _evaluate_and_log(step, evaluate))
             stopped_by = largest(stop.signum, ranks)
             if ranks.is_main and (evaluated or stopped_by):
                 checkpoints.save(step, best, trained)
             if stopped_by:
-                wait_for_all(ranks)  # The launcher ends them all when the first one ends.
-                raise Stopped(stopped_by, f"step {step} is done, {checkpoints.how_to_continue}")
+                break
+        _end_if_stopped(stop, f"step {step} is done, {checkpoints.how_to_continue}", ranks)
     if ranks.is_main:
         checkpoints.load_best(best, model)
     return best
@@ -231,6 +231,20 @@ def _check_finite(
                 )
 
 
-def _log_scores(step: int, scores: Scores) -> None:
+def _show(line: dict[str, Any], bar: tqdm) -> None:
+    bar.set_postfix(loss=f"{line['loss']:.4g}", tokens_per_s=line["tokens_per_second"])
+
+
+def _evaluate_and_log(step: int, evaluate: Callable[[], Scores]) -> Scores:
+    scores = evaluate()
     for name, metrics in scores.items():
         logger.info("step %d, %s: %s", step, name, format_metrics(metrics))
+    return scores
+
+
+def _end_if_stopped(stop: StopRequest, message: str, ranks: Ranks) -> None:
+    """Raise ``Stopped`` in every process; also for a signal that came while a step was saved."""
+    stopped_by = largest(stop.signum, ranks)
+    if stopped_by:
+        wait_for_all(ranks)  # The launcher ends them all when the first one ends.
+        raise Stopped(stopped_by, message)
