@@ -157,9 +157,7 @@ def train_step(
     reseed(parts.student.model, _seed_of(config.seed, step, ranks.rank))
     sums: dict[str, dict[str, paddle.Tensor]] = {}
     for batch in micro_batches:
-        with forward_in(config.precision):
-            answer = parts.teacher(batch)  # once per batch, not once per width
-        teacher_output = in_float32(answer) if answer else None
+        teacher_output = parts.teacher(batch)  # once per batch, not once per width
         for name, subnet in parts.student.subnets(step).items():
             with forward_in(config.precision):
                 student_output = in_float32(parts.student(batch, subnet))
