@@ -114,19 +114,20 @@ def meeting() -> Iterator[None]:
 def sum_gradients(parameters: Sequence[paddle.Tensor], ranks: Ranks) -> None:
     """Add up the gradients of all processes in each of them: one message for all parameters.
 
-    A process that had no rows in this step takes part with zeros.
+    A process that has none of a parameter, as one without rows in this step, takes part with
+    zeros. A parameter of which no process has one is left without: AdamW passes over it.
     """
     if ranks.size == 1:
         return
-    grads = [
-        paddle.zeros_like(p) if p.grad is None else paddle.to_tensor(p.grad) for p in parameters
-    ]
-    flat = paddle.concat([grad.flatten() for grad in grads])
+    grads = [paddle.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    held = paddle.to_tensor([float(p.grad is not None) for p in parameters])
+    flat = paddle.concat([held, *(grad.flatten() for grad in grads)])
     with meeting():
         paddle.distributed.all_reduce(flat)
-    pieces = paddle.split(flat, [p.size for p in parameters])
-    for parameter, piece in zip(parameters, pieces, strict=True):
-        parameter.grad = piece.reshape(parameter.shape)
+    held, *pieces = paddle.split(flat, [len(parameters), *(p.size for p in parameters)])
+    for parameter, holders, piece in zip(parameters, held.tolist(), pieces, strict=True):
+        if holders:
+            parameter.grad = piece.reshape(parameter.shape)
 
 
 def sum_terms(terms: Terms, ranks: Ranks) -> Terms:

@@ -37,10 +37,14 @@ def student_model():
     return model
 
 
+def distillation(student, **changes):
+    objective = DistillObjective(ObjectiveConfig(**changes), regression=False)
+    return Parts(student, ModelTeacher(tiny_model(CONFIG)), objective)
+
+
 def work(folder: Path, ranks: Ranks) -> None:
     """Train a supernet for a few steps of ``STEP_ROWS`` rows in all, and note what came of it."""
     student = width_student(student_model(), WIDTHS)
-    objective = DistillObjective(ObjectiveConfig(), regression=False)
     config = TrainConfig(
         batch_size=STEP_ROWS // ranks.size,
         learning_rate=1e-2,
@@ -62,7 +66,7 @@ def work(folder: Path, ranks: Ranks) -> None:
 
     with open_run_folder(OutputConfig(str(folder / "run")), [config], ranks) as run:
         best = train(
-            Parts(student, ModelTeacher(tiny_model(CONFIG)), objective),
+            distillation(student),
             # 8, 8 and 1: in the last step of an epoch there is nothing for the second process.
             tiny_dataset(17),
             config,
@@ -80,6 +84,22 @@ def work(folder: Path, ranks: Ranks) -> None:
         best=[best.step, best.mean_score],
         processes_here=runtime.processes_here(),
     )
+    np.savez(folder / f"without_logits_{ranks.rank}.npz", **trained_without_logits(ranks))
+
+
+def trained_without_logits(ranks: Ranks):
+    """Train with decay where no loss looks at the logits: pooler and classifier learn nothing."""
+    student = width_student(student_model(), WIDTHS)
+    train(
+        distillation(student, lambda_logit=0.0),
+        tiny_dataset(17),
+        TrainConfig(
+            batch_size=STEP_ROWS // ranks.size, learning_rate=1e-2, weight_decay=0.5, max_steps=3
+        ),
+        evaluate=lambda: {"full": {"score": 0.5}},
+        ranks=ranks,
+    )
+    return model_arrays(student.model)
 
 
 if __name__ == "__main__":

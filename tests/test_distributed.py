@@ -82,6 +82,19 @@ def test_two_processes_take_the_steps_of_one_with_twice_the_batch(folders, rank)
             assert np.abs(alone[name] - before[name]).max() > 1e-3, name
 
 
+def test_what_has_no_gradient_in_any_process_is_not_decayed(folders):
+    before = model_arrays(student_model())
+    unused = [name for name in before if "pooler" in name or "classifier" in name]
+    assert len(unused) == 4
+    for folder, rank in [(folders[0], 0), (folders[1], 0), (folders[1], 1)]:
+        with np.load(folder / f"without_logits_{rank}.npz") as after:
+            for name in unused:
+                np.testing.assert_array_equal(after[name], before[name], err_msg=name)
+            # 8 rows, 8, and 1 that only the first process had: what one has all take part in.
+            weight = "bert.encoder.layers.0.linear1.weight"
+            assert np.abs(after[weight] - before[weight]).max() > 1e-2
+
+
 def test_losses_are_those_of_the_whole_step(folders):
     alone, both = (
         [json.loads(line) for line in (f / "run" / "metrics.jsonl").read_text().splitlines()]
