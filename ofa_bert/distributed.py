@@ -1,4 +1,4 @@
-"""Data-parallel processes: who am I, sum the gradients, gather the rows."""
+"""Data-parallel processes: who am I, start alike, sum the gradients, gather the rows."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import paddle
@@ -33,6 +34,8 @@ class Ranks:
 
 Terms = dict[str, dict[str, float]]
 """Loss terms of each sub-network, by name."""
+
+Shared = TypeVar("Shared")
 
 ALONE = Ranks()
 """A process that trains by itself."""
@@ -128,6 +131,24 @@ def sum_gradients(parameters: Sequence[paddle.Tensor], ranks: Ranks) -> None:
     for parameter, holders, piece in zip(parameters, held.tolist(), pieces, strict=True):
         if holders:
             parameter.grad = piece.reshape(parameter.shape)
+
+
+def share_parameters(parameters: Sequence[paddle.Tensor], ranks: Ranks) -> None:
+    """Give every process the values of the main one."""
+    if ranks.size == 1:
+        return
+    with meeting(), paddle.no_grad():
+        for parameter in parameters:
+            paddle.distributed.broadcast(parameter, src=0)
+
+
+def from_main(value: Shared, ranks: Ranks) -> Shared:
+    """Give every process what the main one holds; what the others hold is not looked at."""
+    values = [value]
+    if ranks.size > 1:
+        with meeting():
+            paddle.distributed.broadcast_object_list(values, src=0)
+    return values[0]
 
 
 def sum_terms(terms: Terms, ranks: Ranks) -> Terms:

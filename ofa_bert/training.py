@@ -29,6 +29,7 @@ from ofa_bert.distributed import (
     Ranks,
     Terms,
     largest,
+    share_parameters,
     sum_gradients,
     sum_terms,
     wait_for_all,
@@ -100,6 +101,8 @@ def train(
     plan = plan_training(dataset, config, ranks)
     start = largest(checkpoints.newest() if ranks.is_main else 0, ranks)
     best = checkpoints.restore(start, trained)
+    # Read or made anew in each process, they might differ in a bit, and would go on differing.
+    share_parameters(parts.parameters(), ranks)
     logger.info(
         "%d steps on %s, %s", plan.total_steps, paddle.device.get_device(), runtime.describe()
     )

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from ofa_bert import runtime
+from ofa_bert.data.batches import evaluation_batches
 from ofa_bert.distributed import (
     ALONE,
     Ranks,
@@ -29,10 +30,11 @@ from ofa_bert.distributed import (
 )
 from ofa_bert.errors import InputError, LostPeerError
 from ofa_bert.evaluate import predict_logits
+from ofa_bert.importance import score_importance
 from ofa_bert.stopping import Stopped
 from ofa_bert.training_state import model_arrays
-from tests.distributed_worker import STEPS, student_model, work
-from tests.tiny import tiny_dataset
+from tests.distributed_worker import CONFIG, STEPS, importance_rows, student_model, work
+from tests.tiny import tiny_dataset, tiny_model
 
 import paddle  # isort: skip
 from paddle.distributed.launch.context import args_envs  # isort: skip
@@ -82,6 +84,20 @@ def test_two_processes_take_the_steps_of_one_with_twice_the_batch(folders, rank)
             assert np.abs(alone[name] - before[name]).max() > 1e-3, name
 
 
+def test_the_main_process_scores_importance_for_all(folders):
+    """On rows of its own: those of the other process are others, and would give other scores."""
+    found = [np.load(folders[1] / f"heads_{rank}.npz") for rank in (0, 1)]
+    scores = [
+        score_importance(tiny_model(CONFIG), evaluation_batches(importance_rows(rank), 4)).heads
+        for rank in (0, 1)
+    ]
+    for layer, (ours, others) in enumerate(zip(*scores, strict=True)):
+        np.testing.assert_array_equal(found[0][f"arr_{layer}"], found[1][f"arr_{layer}"])
+        # Scored with another number of threads.
+        np.testing.assert_allclose(found[1][f"arr_{layer}"], ours, rtol=1e-4)
+        assert np.abs(others / ours - 1).max() > 0.1
+
+
 def test_what_has_no_gradient_in_any_process_is_not_decayed(folders):
     before = model_arrays(student_model())
     unused = [name for name in before if "pooler" in name or "classifier" in name]
@@ -120,7 +136,8 @@ def test_rows_computed_apart_come_back_in_order_in_every_process(folders):
 def test_one_process_writes(folders):
     _, both = folders
     assert [path.name for path in both.glob("saved_by_*")] == ["saved_by_0"]
-    assert [p.name for p in (both / "run" / "checkpoints").iterdir()] == ["step_5"]
+    kept = sorted(path.name for path in (both / "run" / "checkpoints").iterdir())
+    assert kept == ["importance", "step_5"]
     assert sorted(p.name for p in (both / "run").iterdir()) == [
         "checkpoints",
         "metrics.jsonl",
