@@ -123,13 +123,15 @@ def sum_gradients(parameters: Sequence[paddle.Tensor], ranks: Ranks) -> None:
     if ranks.size == 1:
         return
     grads = [paddle.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-    held = paddle.to_tensor([float(p.grad is not None) for p in parameters])
-    flat = paddle.concat([held, *(grad.flatten() for grad in grads)])
+    here = [float(p.grad is not None) for p in parameters]
+    flat = paddle.concat([paddle.to_tensor(here), *(grad.flatten() for grad in grads)])
     with meeting():
         paddle.distributed.all_reduce(flat)
-    held, *pieces = paddle.split(flat, [len(parameters), *(p.size for p in parameters)])
-    for parameter, holders, piece in zip(parameters, held.tolist(), pieces, strict=True):
-        if holders:
+    holders, *pieces = paddle.split(flat, [len(parameters), *(p.size for p in parameters)])
+    # Read, which waits for the device, only where the answer is not known.
+    held = here if all(here) else holders.tolist()
+    for parameter, is_held, piece in zip(parameters, held, pieces, strict=True):
+        if is_held:
             parameter.grad = piece.reshape(parameter.shape)
 
 
