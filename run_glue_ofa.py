@@ -62,7 +62,8 @@ def compress(configs: Sequence[Any], ranks: Ranks) -> None:
     with ofa.open_run_folder(output, configs, ranks, inputs) as folder:
         # Sort heads and neurons by importance: then any prefix of them is a good smaller network.
         rows = ofa.importance_rows(task, widths)
-        importance = ofa.score_importance(model, ofa.evaluation_batches(rows, training.batch_size))
+        batches = ofa.evaluation_batches(rows, training.batch_size)
+        importance = ofa.score_importance_once(model, batches, folder.checkpoints, ranks)
         supernet = ofa.make_supernet(model, importance, widths.width_mult_list)
         logger.info("importance from %d rows; widths:\n%s", len(rows), ofa.format_widths(supernet))
         cost = ofa.format_schedule(supernet, widths.schedule, objective.teacher_cache)

@@ -50,6 +50,7 @@ _HOME = {
     "ofa_bert.precision": ("check_training_precision",),
     "ofa_bert.run_folder": ("RunFolder", "check_output", "open_run_folder"),
     "ofa_bert.importance": ("Importance", "score_importance"),
+    "ofa_bert.run_importance": ("score_importance_once",),
     "ofa_bert.reordering": ("Permutation", "importance_order", "reorder"),
     "ofa_bert.supernet": (
         "Supernet",

@@ -36,6 +36,9 @@ from ofa_bert.training_state import (
 logger = logging.getLogger(__name__)
 
 STEP, DAMAGED = "step_", "damaged_"
+IMPORTANCE, IMPORTANCE_FILE = "importance", "importance.safetensors"
+"""A directory of what the weights of all steps are sorted by, and its file: see run_importance."""
+NAMES = (*FILES, IMPORTANCE_FILE)
 
 
 class Checkpoints:
@@ -62,6 +65,11 @@ class Checkpoints:
         if self.directory is None:
             return "nothing is saved"
         return "all is saved; type the same command with --resume to continue"
+
+    @property
+    def has_steps(self) -> bool:
+        """Whether a step was saved, be it damaged by now."""
+        return bool(self._steps())
 
     @property
     def what_is_kept(self) -> str:
@@ -155,8 +163,9 @@ class Checkpoints:
             return
         try:
             for folder in list(self.directory.iterdir()):
-                if folder.name.startswith((STEP, PARTIAL, DAMAGED)):
-                    remove_directory(folder, FILES)
+                ours = folder.name.startswith((STEP, PARTIAL, DAMAGED))
+                if ours or folder.name == IMPORTANCE:
+                    remove_directory(folder, NAMES)
             left = sorted(path.name for path in self.directory.iterdir())
             if left:
                 logger.warning("%s is left: it holds %s", self.directory, ", ".join(left[:3]))
@@ -194,7 +203,7 @@ class Checkpoints:
     def _remove_partial(self) -> None:
         if self.directory is not None and self.directory.is_dir():
             for folder in list(self.directory.glob(f"{PARTIAL}*")):
-                remove_directory(folder, FILES)
+                remove_directory(folder, NAMES)
 
     def _steps(self) -> list[tuple[int, Path]]:
         """Give the checkpoints and their steps, oldest first."""

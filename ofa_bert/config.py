@@ -114,7 +114,7 @@ class TrainConfig:
     seed: int = setting(42, help="seed of data order, dropout and fresh weights")
     precision: str = setting(
         "fp32",
-        help="of the matrix products of training; bf16 needs a GPU, losses stay in fp32",
+        help="of the student's matrix products; bf16 needs a GPU, teacher and losses stay in fp32",
         choices=("fp32", "bf16"),
     )
 

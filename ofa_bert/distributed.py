@@ -1,4 +1,4 @@
-"""Data-parallel processes: who am I, sum the gradients, gather the rows."""
+"""Data-parallel processes: who am I, start alike, sum the gradients, gather the rows."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import paddle
@@ -33,6 +34,8 @@ class Ranks:
 
 Terms = dict[str, dict[str, float]]
 """Loss terms of each sub-network, by name."""
+
+Shared = TypeVar("Shared")
 
 ALONE = Ranks()
 """A process that trains by itself."""
@@ -114,19 +117,40 @@ def meeting() -> Iterator[None]:
 def sum_gradients(parameters: Sequence[paddle.Tensor], ranks: Ranks) -> None:
     """Add up the gradients of all processes in each of them: one message for all parameters.
 
-    A process that had no rows in this step takes part with zeros.
+    A process that has none of a parameter, as one without rows in this step, takes part with
+    zeros. A parameter of which no process has one is left without: AdamW passes over it.
     """
     if ranks.size == 1:
         return
-    grads = [
-        paddle.zeros_like(p) if p.grad is None else paddle.to_tensor(p.grad) for p in parameters
-    ]
-    flat = paddle.concat([grad.flatten() for grad in grads])
+    grads = [paddle.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    here = [float(p.grad is not None) for p in parameters]
+    flat = paddle.concat([paddle.to_tensor(here), *(grad.flatten() for grad in grads)])
     with meeting():
         paddle.distributed.all_reduce(flat)
-    pieces = paddle.split(flat, [p.size for p in parameters])
-    for parameter, piece in zip(parameters, pieces, strict=True):
-        parameter.grad = piece.reshape(parameter.shape)
+    holders, *pieces = paddle.split(flat, [len(parameters), *(p.size for p in parameters)])
+    # Read, which waits for the device, only where the answer is not known.
+    held = here if all(here) else holders.tolist()
+    for parameter, is_held, piece in zip(parameters, held, pieces, strict=True):
+        if is_held:
+            parameter.grad = piece.reshape(parameter.shape)
+
+
+def share_parameters(parameters: Sequence[paddle.Tensor], ranks: Ranks) -> None:
+    """Give every process the values of the main one."""
+    if ranks.size == 1:
+        return
+    with meeting(), paddle.no_grad():
+        for parameter in parameters:
+            paddle.distributed.broadcast(parameter, src=0)
+
+
+def from_main(value: Shared, ranks: Ranks) -> Shared:
+    """Give every process what the main one holds; what the others hold is not looked at."""
+    values = [value]
+    if ranks.size > 1:
+        with meeting():
+            paddle.distributed.broadcast_object_list(values, src=0)
+    return values[0]
 
 
 def sum_terms(terms: Terms, ranks: Ranks) -> Terms:

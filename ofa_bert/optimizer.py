@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import paddle
@@ -55,23 +55,23 @@ def learning_rate(step: int, plan: StepPlan, peak: float) -> float:
 
 
 def make_optimizer(
-    model: nn.Layer, extra_parameters: Sequence[paddle.Tensor], config: TrainConfig
+    model: nn.Layer, extra_parameters: Iterable[tuple[str, paddle.Tensor]], config: TrainConfig
 ) -> paddle.optimizer.AdamW:
-    """Make AdamW over a model and an objective's own parameters.
+    """Make AdamW over a model and an objective's own parameters, which come with their names.
 
     The gradient is clipped by its global norm; biases and norms are not decayed.
     """
+    named = [*model.named_parameters(), *extra_parameters]
     decayed = {
         parameter.name
-        for name, parameter in model.named_parameters()
+        for name, parameter in named
         if not name.endswith("bias") and "norm" not in name
     }
-    decayed |= {parameter.name for parameter in extra_parameters}
     clip = nn.ClipGradByGlobalNorm(config.max_grad_norm) if config.max_grad_norm else None
     return paddle.optimizer.AdamW(
         learning_rate=config.learning_rate,
         epsilon=config.adam_epsilon,
-        parameters=[*model.parameters(), *extra_parameters],
+        parameters=[parameter for _, parameter in named],
         weight_decay=config.weight_decay,
         apply_decay_param_fun=lambda name: name in decayed,
         grad_clip=clip,

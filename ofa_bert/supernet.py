@@ -20,7 +20,7 @@ from ofa_bert.extraction import extract
 from ofa_bert.importance import Importance
 from ofa_bert.model_config import ModelConfig
 from ofa_bert.nn.bert import BertForSequenceClassification
-from ofa_bert.reordering import Permutation, importance_order, reorder
+from ofa_bert.reordering import importance_order, reorder
 from ofa_bert.safe_text import short
 from ofa_bert.subnet import Subnet, full_subnet, resolve_widths, subnet_at_width
 
@@ -38,9 +38,7 @@ class Supernet:
     widths: dict[float, Subnet]
     """The widths trained, widest first, each with its sub-network."""
     importance: Importance
-    """Scores, in the order of the original model."""
-    permutation: Permutation
-    """From the original model's order to the supernet's."""
+    """Scores, in the order of the original model; ``importance_order`` of them is the model's."""
 
     def subnet(self, width_mult: float) -> Subnet:
         """Resolve any width, trained or not, to its sub-network."""
@@ -64,9 +62,8 @@ def make_supernet(
     """
     widths = resolve_widths(model.config, width_mult_list)
     copy = extract(model, full_subnet(model.config))
-    permutation = importance_order(importance)
-    reorder(copy, permutation)
-    return Supernet(copy, widths, importance, permutation)
+    reorder(copy, importance_order(importance))
+    return Supernet(copy, widths, importance)
 
 
 def save_supernet(supernet: Supernet, directory: Path, tokenizer: Tokenizer) -> None:
@@ -77,8 +74,10 @@ def save_supernet(supernet: Supernet, directory: Path, tokenizer: Tokenizer) -> 
         Path(directory) / SUPERNET,
         {
             "width_mult_list": list(supernet.widths),
-            "importance": _lists(supernet.importance),
-            "permutation": _lists(supernet.permutation),
+            "importance": {
+                "heads": [scores.tolist() for scores in supernet.importance.heads],
+                "neurons": [scores.tolist() for scores in supernet.importance.neurons],
+            },
             "task_name": config.task_name,
             "labels": list(config.labels),
             "versions": versions(),
@@ -108,8 +107,7 @@ def load_supernet(directory: str | Path) -> Supernet:
         return Supernet(
             model=model,
             widths=_widths(model.config, described),
-            importance=Importance(**_arrays(model.config, described["importance"], float)),
-            permutation=Permutation(**_arrays(model.config, described["permutation"], int)),
+            importance=Importance(**_scores(model.config, described["importance"])),
         )
 
 
@@ -135,38 +133,30 @@ def _described(directory: Path) -> Iterator[dict[str, Any]]:
 
 
 def _widths(config: ModelConfig, described: Mapping[str, Any]) -> dict[float, Subnet]:
-    widths = _numbers(described["width_mult_list"], float)
+    widths = _numbers(described["width_mult_list"])
     if not 0 < len(widths) <= MAX_WIDTHS:
         raise ValueError(f"width_mult_list must hold 1 to {MAX_WIDTHS} widths; got {len(widths)}")
     return resolve_widths(config, widths)
 
 
-def _lists(orders: Importance | Permutation) -> dict[str, Any]:
-    return {
-        "heads": [values.tolist() for values in orders.heads],
-        "neurons": [values.tolist() for values in orders.neurons],
-    }
-
-
-def _arrays(config: ModelConfig, lists: dict[str, Any], kind: type) -> dict[str, Any]:
-    """Read the numbers of each layer's heads and neurons, checked against the model's sizes."""
+def _scores(config: ModelConfig, lists: dict[str, Any]) -> dict[str, Any]:
+    """Read the scores of each layer's heads and neurons, checked against the model's sizes."""
     arrays = {}
     for name, sizes in [
         ("heads", config.num_attention_heads),
         ("neurons", config.intermediate_size),
     ]:
-        arrays[name] = tuple(np.array(_numbers(values, kind)) for values in lists[name])
+        arrays[name] = tuple(np.array(_numbers(values)) for values in lists[name])
         if [len(values) for values in arrays[name]] != list(sizes):
             raise ValueError(f"{name} must hold {short(list(sizes))} numbers, by layer")
     return arrays
 
 
-def _numbers(values: Any, kind: type) -> list[Any]:
-    """Give a list of numbers as ``kind``: JSON may hold anything in their place."""
-    kinds = (int,) if kind is int else (int, float)
-    if not isinstance(values, list) or not all(type(value) in kinds for value in values):
+def _numbers(values: Any) -> list[float]:
+    """Give a list of numbers as floats: JSON may hold anything in their place."""
+    if not isinstance(values, list) or not all(type(value) in (int, float) for value in values):
         raise ValueError(f"numbers must stand in a list; got {short(values)}")
-    numbers = [kind(value) for value in values]
+    numbers = [float(value) for value in values]
     if not all(abs(number) <= MAX_NUMBER for number in numbers):
         raise ValueError(f"numbers must be finite; got {short(values)}")
     return numbers

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import paddle
 from tqdm import tqdm
@@ -28,6 +29,7 @@ from ofa_bert.distributed import (
     Ranks,
     Terms,
     largest,
+    share_parameters,
     sum_gradients,
     sum_terms,
     wait_for_all,
@@ -39,7 +41,7 @@ from ofa_bert.optimizer import StepPlan, learning_rate, make_optimizer, plan_ste
 from ofa_bert.precision import check_training_precision, forward_in, in_float32
 from ofa_bert.rules import require
 from ofa_bert.scores import Best, Scores, format_metrics
-from ofa_bert.stopping import Stopped, deferred
+from ofa_bert.stopping import Stopped, StopRequest, deferred
 from ofa_bert.training_state import Trained
 
 logger = logging.getLogger(__name__)
@@ -55,11 +57,8 @@ class Parts:
 
     def parameters(self) -> list[paddle.Tensor]:
         """Give what is trained: the student, and what the objective owns."""
-        return [*self.student.model.parameters(), *self.objective_parameters()]
-
-    def objective_parameters(self) -> list[paddle.Tensor]:
-        """Give what the objective owns alone."""
-        return [parameter for _, parameter in self.objective.named_parameters()]
+        owned = [parameter for _, parameter in self.objective.named_parameters()]
+        return [*self.student.model.parameters(), *owned]
 
 
 def train(
@@ -99,16 +98,19 @@ def train(
     check_training_precision(config.precision)
     model, checkpoints = parts.student.model, checkpoints or Checkpoints(None)
     metrics_log = metrics_log if metrics_log and ranks.is_main else MetricsLog(None)
-    optimizer = make_optimizer(model, parts.objective_parameters(), config)
+    optimizer = make_optimizer(model, parts.objective.named_parameters(), config)
     trained = Trained(model, parts.objective, optimizer, metrics_log)
     plan = plan_training(dataset, config, ranks)
     start = largest(checkpoints.newest() if ranks.is_main else 0, ranks)
     best = checkpoints.restore(start, trained)
+    # Read or made anew in each process, they might differ in a bit, and would go on differing.
+    share_parameters(parts.parameters(), ranks)
     logger.info(
         "%d steps on %s, %s", plan.total_steps, paddle.device.get_device(), runtime.describe()
     )
 
     steps = _steps_from(start, plan, dataset, config, ranks)
+    step = start  # where nothing is left to do
     bar = tqdm(total=plan.total_steps, initial=start, unit="step", disable=not ranks.is_main)
     with bar, deferred(ranks.size > 1) as stop:  # An error closes the bar too.
         for step, micro_batches in steps:
@@ -123,19 +125,17 @@ def train(
             is_last = step == plan.total_steps
             if ranks.is_main and (step % config.logging_steps == 0 or is_last):
                 line = metrics_log.write(step, step / plan.steps_per_epoch, optimizer.get_lr())
-                bar.set_postfix(loss=f"{line['loss']:.4g}", tokens_per_s=line["tokens_per_second"])
+                _show(line, bar)
             evaluated = step % config.save_steps == 0 or is_last
             if evaluated:
-                scores = _scores_after(step, evaluate, checkpoints)
-                _check_scores(scores, step, checkpoints)
+                scores = _evaluate_and_log(step, evaluate, checkpoints)
                 best = best.update(step, scores)
-                _log_scores(step, scores)
             stopped_by = largest(stop.signum, ranks)
             if ranks.is_main and (evaluated or stopped_by):
                 checkpoints.save(step, best, trained)
             if stopped_by:
-                wait_for_all(ranks)  # The launcher ends them all when the first one ends.
-                raise Stopped(stopped_by, f"step {step} is done, {checkpoints.how_to_continue}")
+                break
+        _end_if_stopped(stop, f"step {step} is done, {checkpoints.how_to_continue}", ranks)
     if ranks.is_main:
         checkpoints.load_best(best, model)
     return best
@@ -164,9 +164,7 @@ def train_step(
     reseed(parts.student.model, _seed_of(config.seed, step, ranks.rank))
     sums: dict[str, dict[str, paddle.Tensor]] = {}
     for batch in micro_batches:
-        with forward_in(config.precision):
-            answer = parts.teacher(batch)  # once per batch, not once per width
-        teacher_output = in_float32(answer) if answer else None
+        teacher_output = parts.teacher(batch)  # once per batch, not once per width
         for name, subnet in parts.student.subnets(step).items():
             with forward_in(config.precision):
                 student_output = in_float32(parts.student(batch, subnet))
@@ -238,12 +236,22 @@ def _check_finite(
                 )
 
 
-def _scores_after(step: int, evaluate: Callable[[], Scores], checkpoints: Checkpoints) -> Scores:
+def _show(line: dict[str, Any], bar: tqdm) -> None:
+    bar.set_postfix(loss=f"{line['loss']:.4g}", tokens_per_s=line["tokens_per_second"])
+
+
+def _evaluate_and_log(
+    step: int, evaluate: Callable[[], Scores], checkpoints: Checkpoints
+) -> Scores:
     """Evaluate; an error names the step, and says what of the run there is."""
     try:
-        return evaluate()
+        scores = evaluate()
     except InputError as error:
         raise InputError(f"after step {step}: {error}; {checkpoints.what_is_kept}") from None
+    _check_scores(scores, step, checkpoints)
+    for name, metrics in scores.items():
+        logger.info("step %d, %s: %s", step, name, format_metrics(metrics))
+    return scores
 
 
 def _check_scores(scores: Scores, step: int, checkpoints: Checkpoints) -> None:
@@ -256,6 +264,9 @@ def _check_scores(scores: Scores, step: int, checkpoints: Checkpoints) -> None:
             )
 
 
-def _log_scores(step: int, scores: Scores) -> None:
-    for name, metrics in scores.items():
-        logger.info("step %d, %s: %s", step, name, format_metrics(metrics))
+def _end_if_stopped(stop: StopRequest, message: str, ranks: Ranks) -> None:
+    """Raise ``Stopped`` in every process; also for a signal that came while a step was saved."""
+    stopped_by = largest(stop.signum, ranks)
+    if stopped_by:
+        wait_for_all(ranks)  # The launcher ends them all when the first one ends.
+        raise Stopped(stopped_by, message)

@@ -15,12 +15,14 @@ import paddle  # noqa: E402
 
 from ofa_bert.checkpointing import Checkpoints  # noqa: E402
 from ofa_bert.config import ObjectiveConfig, OutputConfig, TrainConfig  # noqa: E402
+from ofa_bert.data.batches import evaluation_batches  # noqa: E402
 from ofa_bert.distill.objective import DistillObjective  # noqa: E402
 from ofa_bert.distill.student import width_student  # noqa: E402
 from ofa_bert.distill.teacher import ModelTeacher  # noqa: E402
 from ofa_bert.distributed import Ranks, join, launched_ranks  # noqa: E402
 from ofa_bert.evaluate import evaluate_subnets, predict_logits  # noqa: E402
 from ofa_bert.run_folder import open_run_folder  # noqa: E402
+from ofa_bert.run_importance import score_importance_once  # noqa: E402
 from ofa_bert.subnet import resolve_widths  # noqa: E402
 from ofa_bert.training import Parts, train  # noqa: E402
 from ofa_bert.training_state import model_arrays  # noqa: E402
@@ -31,16 +33,23 @@ CONFIG = tiny_config(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
 WIDTHS = resolve_widths(CONFIG, (1.0, 0.5))
 
 
-def student_model():
+def student_model(rank=0):
     model = tiny_model(CONFIG)
-    randomise(model, seed=5)
+    randomise(model, seed=5 + rank)
     return model
 
 
+def distillation(student, **changes):
+    objective = DistillObjective(ObjectiveConfig(**changes), regression=False)
+    return Parts(student, ModelTeacher(tiny_model(CONFIG)), objective)
+
+
 def work(folder: Path, ranks: Ranks) -> None:
-    """Train a supernet for a few steps of ``STEP_ROWS`` rows in all, and note what came of it."""
-    student = width_student(student_model(), WIDTHS)
-    objective = DistillObjective(ObjectiveConfig(), regression=False)
+    """Train a supernet for a few steps of ``STEP_ROWS`` rows in all, and note what came of it.
+
+    What another process than the main one begins with is other, and must not count.
+    """
+    student = width_student(student_model(ranks.rank), WIDTHS)
     config = TrainConfig(
         batch_size=STEP_ROWS // ranks.size,
         learning_rate=1e-2,
@@ -61,8 +70,10 @@ def work(folder: Path, ranks: Ranks) -> None:
             (folder / f"saved_by_{ranks.rank}").touch()
 
     with open_run_folder(OutputConfig(str(folder / "run")), [config], ranks) as run:
+        rows = evaluation_batches(importance_rows(ranks.rank), 4)
+        importance = score_importance_once(tiny_model(CONFIG), rows, run.checkpoints, ranks)
         best = train(
-            Parts(student, ModelTeacher(tiny_model(CONFIG)), objective),
+            distillation(student),
             # 8, 8 and 1: in the last step of an epoch there is nothing for the second process.
             tiny_dataset(17),
             config,
@@ -80,6 +91,29 @@ def work(folder: Path, ranks: Ranks) -> None:
         best=[best.step, best.mean_score],
         processes_here=runtime.processes_here(),
     )
+    np.savez(folder / f"heads_{ranks.rank}.npz", *importance.heads)
+    np.savez(folder / f"without_logits_{ranks.rank}.npz", **trained_without_logits(ranks))
+
+
+def importance_rows(rank):
+    return tiny_dataset(12, seed=10 + rank)
+
+
+def trained_without_logits(ranks: Ranks):
+    """Train with decay where no loss looks at the logits: pooler and classifier learn nothing.
+
+    On one row a step: the second process never has any.
+    """
+    student = width_student(student_model(), WIDTHS)
+    config = TrainConfig(learning_rate=1e-2, adam_epsilon=1e-4, weight_decay=0.5, max_steps=2)
+    train(
+        distillation(student, lambda_logit=0.0),
+        tiny_dataset(1),
+        config,
+        evaluate=lambda: {"full": {"score": 0.5}},
+        ranks=ranks,
+    )
+    return model_arrays(student.model)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ ROWS = (
     ("data", "run_folder", "safe_graph", "executor", "integrations"),
     ("distill", "precision", "task", "evaluate", "predictor", "provenance", "remembered"),
     ("importance", "training"),
-    ("reordering", "extraction"),
+    ("run_importance", "reordering", "extraction"),
     ("supernet", "ofa"),
     ("export",),
     ("results",),

@@ -6,8 +6,7 @@ import pytest
 from ofa_bert.config import TrainConfig
 from ofa_bert.errors import InputError
 from ofa_bert.optimizer import StepPlan, learning_rate, make_optimizer, plan_steps
-from tests.oracles import weights_of
-from tests.tiny import tiny_config, tiny_model
+from tests.tiny import randomise, tiny_config, tiny_model
 
 import paddle  # isort: skip
 
@@ -64,26 +63,36 @@ def test_without_warm_up_the_first_step_has_the_whole_rate_and_the_last_a_share(
     assert [learning_rate(step, plan, 1.0) for step in range(5)] == [1.0, 0.75, 0.5, 0.25, 0.0]
 
 
-def test_decay_shrinks_matrices_and_an_objectives_own_alone():
-    model = tiny_model(tiny_config())
-    projection = paddle.create_parameter([3, 2], "float32")
-    projection.set_value(np.full([3, 2], 2.0, "float32"))
-    before = weights_of(model)
+class Projection(paddle.nn.Layer):
+    """What an objective may own: a matrix, its bias, and a norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = paddle.nn.Linear(2, 3)
+        self.norm = paddle.nn.LayerNorm(3)
+        randomise(self, seed=4)
+
+
+def test_decay_shrinks_matrices_of_model_and_objective_alone():
+    model, projection = tiny_model(tiny_config()), Projection()
     config = TrainConfig(learning_rate=0.1, weight_decay=0.5)
-    optimizer = make_optimizer(model, [projection], config)
-    for parameter in [*model.parameters(), projection]:
+    optimizer = make_optimizer(model, projection.named_parameters(), config)
+    named = [*model.named_parameters(), *projection.named_parameters()]
+    before = [parameter.numpy().copy() for _, parameter in named]
+    for _, parameter in named:
         parameter.grad = paddle.zeros_like(parameter)
     optimizer.step()
     decayed = []
-    for name, parameter in model.named_parameters():
-        if np.array_equal(parameter.numpy(), before[name].astype("float32")):
+    for (name, parameter), values in zip(named, before, strict=True):
+        if np.array_equal(parameter.numpy(), values):
             continue
         decayed.append(name)
         # Zero gradient: no step but w - lr * decay * w.
-        np.testing.assert_allclose(parameter.numpy(), 0.95 * before[name], rtol=1e-6)
-    assert decayed == [n for n, w in before.items() if w.ndim == 2]
-    assert len(decayed) == 3 + 2 * 6 + 2
-    np.testing.assert_allclose(projection.numpy(), np.full([3, 2], 1.9), rtol=1e-6)
+        np.testing.assert_allclose(parameter.numpy(), 0.95 * values, rtol=1e-6)
+    matrices = [name for (name, _), values in zip(named, before, strict=True) if values.ndim == 2]
+    assert decayed == matrices
+    assert len(decayed) == 3 + 2 * 6 + 2 + 1
+    assert decayed[-1] == "linear.weight"
 
 
 @pytest.mark.parametrize(
@@ -100,7 +109,7 @@ def test_the_gradient_is_clipped_by_the_norm_over_model_and_objective(max_grad_n
     for parameter in (model.weight, extra):
         parameter.set_value(np.array([[0.25]], "float32"))
     config = TrainConfig(learning_rate=0.5, adam_epsilon=1.0, max_grad_norm=max_grad_norm)
-    optimizer = make_optimizer(model, [extra], config)
+    optimizer = make_optimizer(model, [("extra", extra)], config)
     for parameter, grad in [(model.weight, 3.0), (extra, -4.0)]:
         parameter.grad = paddle.to_tensor([[grad]])
     optimizer.step()

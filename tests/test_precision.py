@@ -1,5 +1,6 @@
 """bf16 where it is real: refused on a CPU, and the losses in fp32 whatever the forward gives."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -9,9 +10,11 @@ import pytest
 from ofa_bert.config import ObjectiveConfig, TrainConfig
 from ofa_bert.data.batches import training_steps
 from ofa_bert.distill.objective import DistillObjective
+from ofa_bert.distill.recorded import make_teacher
 from ofa_bert.distill.student import SubnetStudent
 from ofa_bert.distill.teacher import ModelTeacher
 from ofa_bert.errors import InputError
+from ofa_bert.nn.bert import BertForSequenceClassification
 from ofa_bert.optimizer import make_optimizer
 from ofa_bert.precision import check_training_precision, forward_in, in_float32
 from ofa_bert.training import Parts, train, train_step
@@ -26,7 +29,7 @@ def parts_of(config):
 
 
 class RoundedToBf16:
-    """A student or teacher whose answers come in bf16, as those of amp on a GPU do."""
+    """A student whose answers come in bf16, as those of amp on a GPU do."""
 
     def __init__(self, part):
         self.part, self.model = part, part.model
@@ -77,12 +80,41 @@ def test_losses_are_computed_in_fp32():
     config = tiny_config()
     parts = parts_of(config)
     noted = Dtypes(parts.objective)
-    rounded = Parts(RoundedToBf16(parts.student), RoundedToBf16(parts.teacher), noted)
+    rounded = Parts(RoundedToBf16(parts.student), parts.teacher, noted)
     training = TrainConfig(batch_size=4)
     ((batch,),) = training_steps(tiny_dataset(4), batch_size=4, seed=0, epoch=0)
     optimizer = make_optimizer(parts.student.model, [], training)
     train_step(rounded, [batch], optimizer, training, 1)
     assert noted.seen == {paddle.float32}
+
+
+@pytest.mark.parametrize("cache", ["none", "memory"])
+def test_the_student_alone_computes_in_bf16(monkeypatch, cache):
+    """A teacher answers in fp32 whether its answers are kept or not: they are the same."""
+    within, asked = [], []
+
+    @contextmanager
+    def noted(precision):
+        within.append(precision)
+        yield
+        within.pop()
+
+    forward = BertForSequenceClassification.forward
+
+    def asking(model, *args, **kwargs):
+        asked.append((model is teacher, list(within)))
+        return forward(model, *args, **kwargs)
+
+    monkeypatch.setattr("ofa_bert.training.forward_in", noted)
+    monkeypatch.setattr(BertForSequenceClassification, "forward", asking)
+    parts, rows = parts_of(tiny_config()), tiny_dataset(4)
+    teacher = parts.teacher.model
+    parts = Parts(parts.student, make_teacher(teacher, rows, cache), parts.objective)
+    training = TrainConfig(batch_size=4, precision="bf16")
+    ((batch,),) = training_steps(rows, batch_size=4, seed=0, epoch=0)
+    optimizer = make_optimizer(parts.student.model, [], training)
+    train_step(parts, [batch], optimizer, training, 1)
+    assert asked == [(True, []), (False, ["bf16"])]
 
 
 def test_widening_keeps_what_bf16_holds_and_copies_nothing_in_fp32():

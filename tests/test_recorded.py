@@ -6,6 +6,7 @@ import numpy as np
 import paddle
 import pytest
 
+from ofa_bert import __version__
 from ofa_bert.config import ObjectiveConfig, TrainConfig
 from ofa_bert.data.batches import training_steps
 from ofa_bert.distill import recorded
@@ -124,13 +125,46 @@ def test_the_disk_keeps_answers_for_the_same_weights_and_rows_only(monkeypatch, 
     assert len(counted) == 4
 
 
+def key_of(**changes):
+    return list(recorded._key(tiny_model(), replace(tiny_dataset(4), **changes)))
+
+
 def test_answers_of_another_device_have_another_key(monkeypatch):
-    model, dataset = tiny_model(), tiny_dataset(4)
-    here = list(recorded._key(model, dataset))
+    here = key_of()
     monkeypatch.setattr(paddle.device, "get_device", lambda: "gpu:1")
-    first = list(recorded._key(model, dataset))
+    first = key_of()
     monkeypatch.setattr(paddle.device, "get_device", lambda: "gpu:0")
-    assert here != first == list(recorded._key(model, dataset))
+    assert here != first == key_of()
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "value"),
+    [
+        (recorded, "FORMAT_VERSION", "0"),
+        (recorded, "RECORDING_BATCH_SIZE", 32),
+        (recorded, "versions", lambda: {"ofa_bert": "0.0.9", "paddle": paddle.__version__}),
+        (recorded, "versions", lambda: {"ofa_bert": __version__, "paddle": "3.0.0"}),
+        (recorded.runtime, "processor_name", lambda: "another processor"),
+        (recorded.runtime, "describe", lambda: "threads 7, MKL kernels 5"),
+    ],
+)
+def test_answers_that_other_machines_or_versions_would_give_have_another_key(
+    monkeypatch, place, name, value
+):
+    here = key_of()
+    assert key_of() == here
+    monkeypatch.setattr(place, name, value)
+    assert key_of() != here
+
+
+@pytest.mark.parametrize("name", ["input_ids", "token_type_ids", "offsets", "pad_token_id"])
+def test_answers_to_other_rows_have_another_key(name):
+    rows = tiny_dataset(4)
+    other = np.array(getattr(rows, name))
+    other.flat[-1] += 1
+    assert key_of(**{name: other}) != key_of()
+    # Labels are no part of a question.
+    assert key_of(labels=rows.labels[::-1].copy()) == key_of()
 
 
 def test_a_full_disk_is_a_warning(monkeypatch, caplog):

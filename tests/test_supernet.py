@@ -96,13 +96,21 @@ def test_what_is_saved_is_what_is_loaded(supernet, saved):
     assert found.keys() == expected.keys()
     for name, values in expected.items():
         np.testing.assert_array_equal(found[name], values)
-    for kept in ("importance", "permutation"):
-        for part in ("heads", "neurons"):
-            ours = getattr(getattr(supernet, kept), part)
-            theirs = getattr(getattr(loaded, kept), part)
-            assert len(ours) == len(theirs)
-            for one, other in zip(ours, theirs, strict=True):
-                np.testing.assert_array_equal(one, other)
+    for part in ("heads", "neurons"):
+        ours = getattr(supernet.importance, part)
+        theirs = getattr(loaded.importance, part)
+        assert len(ours) == len(theirs)
+        for one, other in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_an_order_that_an_earlier_version_wrote_is_not_needed(supernet, saved):
+    """It follows from the importance; what stood there was read and checked by nothing."""
+    described = json.loads((saved / "supernet.json").read_text())
+    assert "permutation" not in described
+    described["permutation"] = {"heads": [[7, 7, -3, 7]] * 2, "neurons": "anything"}
+    (saved / "supernet.json").write_text(json.dumps(described))
+    assert load_supernet(saved).widths == supernet.widths
 
 
 def test_the_directory_says_what_it_is(saved):
@@ -138,7 +146,7 @@ def without(key):
         (lambda text: "", r"supernet\.json is not valid JSON"),
         (lambda text: "[1]", r"supernet\.json must hold a JSON object"),
         (without("width_mult_list"), r"supernet\.json is not as run_glue_ofa\.py writes it: .*wid"),
-        (without("permutation"), r"supernet\.json is not as run_glue_ofa\.py writes it: .*perm"),
+        (without("importance"), r"supernet\.json is not as run_glue_ofa\.py writes it: .*imp"),
         (
             lambda text: text.replace("0.75", "1.75"),
             r"is not as .* writes it: width_mult must be above 0 and at most 1; got 1\.75",

@@ -25,7 +25,7 @@ def trained_for(steps, value=0.5):
     """A model and an objective after some steps with gradients that are known."""
     model, objective = tiny_model(seed=int(10 * value)), Projection(value)
     parameters = [*model.parameters(), *objective.parameters()]
-    optimizer = make_optimizer(model, objective.parameters(), TrainConfig(learning_rate=0.1))
+    optimizer = make_optimizer(model, objective.named_parameters(), TrainConfig(learning_rate=0.1))
     for step in range(steps):
         for number, parameter in enumerate(parameters):
             parameter.grad = paddle.full_like(parameter, 1e-3 * (step + number + 1))

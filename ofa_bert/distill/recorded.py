@@ -12,6 +12,7 @@ from ofa_bert import runtime
 from ofa_bert.data.batches import Batch, evaluation_batches
 from ofa_bert.data.cache import Arrays, cache_key, cached_arrays
 from ofa_bert.data.encoded import EncodedDataset
+from ofa_bert.deploy import versions
 from ofa_bert.distill.protocols import Teacher
 from ofa_bert.distill.teacher import ModelTeacher
 from ofa_bert.errors import InputError
@@ -20,6 +21,8 @@ from ofa_bert.nn.bert import BertForSequenceClassification, ModelOutput
 
 logger = logging.getLogger(__name__)
 
+FORMAT_VERSION = "1"
+"""Raised where what is kept, or how it is computed, changes between two versions of ours."""
 RECORDING_BATCH_SIZE = 64
 MEMORY_SHARE = 0.8
 """Of the memory that programs can still have; the answers of all processes may take it."""
@@ -145,10 +148,12 @@ def _check_memory(
 
 
 def _key(model: BertForSequenceClassification, dataset: EncodedDataset) -> Iterator[str]:
-    """Name everything that decides the bits of an answer."""
+    """Name everything that decides the bits of an answer; of a GPU only that it is one."""
     device = paddle.device.get_device().partition(":")[0]
-    yield from ("teacher", paddle.__version__, device, runtime.describe(), str(model.config))
+    yield from ("teacher", FORMAT_VERSION, str(RECORDING_BATCH_SIZE), *versions().values())
+    yield from (device, runtime.processor_name(), runtime.describe(), str(model.config))
     yield hash_arrays({name: value.numpy() for name, value in model.state_dict().items()})
+    yield str(dataset.pad_token_id)
     yield hash_arrays(
         {name: getattr(dataset, name) for name in ("input_ids", "token_type_ids", "offsets")}
     )

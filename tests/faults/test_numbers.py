@@ -37,10 +37,11 @@ def test_a_loss_that_is_no_number(scene, count, tmp_path, command, loss):
     ended = scene.run(command, output, learning_rate=1e30, save_steps=9)
     ended.check_one_line()
     assert re.search(rf"loss {loss} is (nan|inf) at step 2 \(training rows \[", ended.error)
+    assert not [*(output / "checkpoints").glob("step_*")]
     again = scene.run(command, output, learning_rate=1e30, save_steps=9, resume=True)
     count(f"NaN loss, {command}", wrong=again.error != ended.error)
     assert again.error == ended.error
-    assert not (output / "checkpoints").exists()
+    assert not [*(output / "checkpoints").glob("step_*")]
 
 
 def test_a_supernet_that_holds_nan_is_not_exported(scene, count, tmp_path):

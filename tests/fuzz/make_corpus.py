@@ -31,7 +31,7 @@ def seeds() -> dict[str, dict[str, bytes]]:
 
     config = tiny_config(labels=("a", "b", "c"))
     layers = {"heads": [[1, 2, 0, 3]] * 2, "neurons": [list(range(8))] * 2}
-    supernet = {"width_mult_list": [1.0, 0.5], "importance": layers, "permutation": layers}
+    supernet = {"width_mult_list": [1.0, 0.5], "importance": layers}
     subnet = {"layers": [0, 1], "num_heads": [2, 2], "num_neurons": [4, 4]}
     row = {
         "width_mult": 0.5,

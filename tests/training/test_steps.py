@@ -3,11 +3,13 @@
 import itertools
 
 import numpy as np
+import paddle
 import pytest
 
 from ofa_bert.config import TrainConfig
 from ofa_bert.data.batches import training_steps
 from ofa_bert.distill.student import SubnetStudent
+from ofa_bert.distributed import Ranks
 from ofa_bert.extraction import extract
 from ofa_bert.optimizer import make_optimizer
 from ofa_bert.subnet import Subnet, full_subnet
@@ -161,3 +163,23 @@ def test_a_step_trains_with_dropout_whatever_mode_the_student_was_left_in():
 
     # The same weights: half of all activations are hidden from one of them.
     assert loss(0.5) != pytest.approx(loss(0.0), rel=1e-3)
+
+
+def test_each_process_draws_its_own_dropout(monkeypatch):
+    """On the same rows: with the same masks, more processes would average out less of them."""
+    monkeypatch.setattr(paddle.distributed, "all_reduce", lambda tensor: None)
+    monkeypatch.setattr(
+        paddle.distributed, "all_gather_object", lambda parts, terms: parts.append(terms)
+    )
+
+    def terms_of(rank):
+        parts, _ = ofa_parts(tiny_config(hidden_dropout_prob=0.5))
+        ((batch,),) = training_steps(tiny_dataset(6), batch_size=6, seed=0, epoch=0)
+        optimizer = make_optimizer(parts.student.model, [], TrainConfig())
+        return train_step(parts, [batch], optimizer, TrainConfig(), 1, Ranks(rank, 2))
+
+    first, second = terms_of(0), terms_of(1)
+    assert terms_of(1) == second  # to the bit: only masks can make a difference
+    for name, values in first.items():
+        for term, value in values.items():
+            assert second[name][term] != value, (name, term)

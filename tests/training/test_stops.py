@@ -5,6 +5,7 @@ import signal
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from ofa_bert.checkpointing import Checkpoints
 from ofa_bert.config import TrainConfig
@@ -149,6 +150,31 @@ def test_a_signal_ends_the_step_saves_and_does_not_evaluate_and_the_run_can_go_o
     train(whole, tiny_dataset(12), config, evaluate=scores)
     for name, values in model_arrays(whole.student.model).items():
         np.testing.assert_array_equal(model_arrays(resumed.student.model)[name], values)
+
+
+def test_a_signal_while_the_last_step_is_saved_ends_the_run_too(tmp_path):
+    class Signals(Checkpoints):
+        def save(self, step, *args):
+            super().save(step, *args)
+            if step == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    checkpoints = Signals(tmp_path / "checkpoints")
+    config, values = TrainConfig(batch_size=4, max_steps=2), []
+
+    def go():
+        parts = finetune_parts()
+        best = train(parts, tiny_dataset(8), config, evaluate=scores, checkpoints=checkpoints)
+        values.append(parts.student.model.classifier.weight.numpy())
+        return best
+
+    with pytest.raises(Stopped, match=r"SIGTERM: step 2 is done, all is saved; .* --resume"):
+        go()
+    assert [path.name for path in checkpoints.directory.iterdir()] == ["step_2"]
+    # Nothing is left to train: the same command only gives what was saved.
+    assert go().step == 2
+    kept = load_file(checkpoints.directory / "step_2" / "model.safetensors")
+    np.testing.assert_array_equal(values[0], kept["classifier.weight"])
 
 
 def test_a_step_that_does_not_fit_says_how_large_it_was():
