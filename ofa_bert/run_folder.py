@@ -16,6 +16,7 @@ from ofa_bert.config import OutputConfig, SourceConfig
 from ofa_bert.durable import sync
 from ofa_bert.errors import InputError
 from ofa_bert.metrics_log import MetricsLog
+from ofa_bert.provenance import input_hashes
 from ofa_bert.run_identity import (
     changed_inputs,
     changed_settings,
@@ -60,7 +61,8 @@ class RunFolder:
     path: Path
     keep_checkpoints: int
     run: dict[str, Any]
-    """What the run started from: see ``describe_run``."""
+    """What the run started from: see ``describe_run``; and in the main process, as ``files``, the
+    SHA-256 of what it read."""
 
     @property
     def checkpoints(self) -> Checkpoints:
@@ -124,7 +126,11 @@ def open_run_folder(
             if a setting or an input differs from it.
     """
     path = Path(output.output_dir)
-    folder = RunFolder(path, output.keep_checkpoints, describe_run(configs, inputs or {}, ranks))
+    run = describe_run(configs, inputs or {}, ranks)
+    if ranks.is_main:
+        # Now, right after they were read: at the end others may lie in their place.
+        run["files"] = input_hashes(run["settings"])
+    folder = RunFolder(path, output.keep_checkpoints, run)
     with ExitStack() as stack:
         if ranks.is_main:
             _check_place(path, output, folder.run["settings"].get("model_name_or_path"))

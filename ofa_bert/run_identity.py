@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -73,7 +74,7 @@ def describe_run(configs: Sequence[Any], inputs: Mapping[str, str], ranks: Ranks
 
     Returns:
         JSON values; runs of the same ``id`` give the same result, but for rounding where
-        ``environment`` differs.
+        ``environment`` differs. Relative paths among the settings begin at ``started_in``.
     """
     settings = resolved(configs)
     identity = json.dumps([decisive(settings), dict(inputs), ranks.size], sort_keys=True)
@@ -83,6 +84,8 @@ def describe_run(configs: Sequence[Any], inputs: Mapping[str, str], ranks: Ranks
         "inputs": dict(inputs),
         "environment": environment(),
         "settings": settings,
+        # Bytes that are no UTF-8 cannot be written, and must not cost the results of a run.
+        "started_in": os.getcwdb().decode("utf-8", "backslashreplace"),
     }
 
 
