@@ -187,9 +187,13 @@ def _prepare(folder: Path, output: OutputConfig, run: dict[str, Any]) -> None:
             "name another directory"
         )
     _remove_drafts(folder)
-    with replacing(folder / SETTINGS) as temporary:  # first: it marks a directory as a run's
-        temporary.write_text(yaml.safe_dump(run["settings"], sort_keys=False), encoding="utf-8")
+    _write_settings(folder, run)  # first: it marks a directory as a run's
     write_json(folder / START, run)
+
+
+def _write_settings(folder: Path, run: dict[str, Any]) -> None:
+    with replacing(folder / SETTINGS) as temporary:
+        temporary.write_text(yaml.safe_dump(run["settings"], sort_keys=False), encoding="utf-8")
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
@@ -225,6 +229,7 @@ def _check_resumable(folder: Path, output: OutputConfig, run: dict[str, Any]) ->
             "set them back, or begin anew with --overwrite_output_dir"
         )
     _remove_drafts(folder)
+    _write_settings(folder, run)  # paths may lead here from another directory than at the start
     if before is run:
         write_json(folder / START, run)
     for change in changed_surroundings(before, run):

@@ -38,6 +38,11 @@ What is read from the first four is compared itself. Another device or math libr
 differently, which is a warning; another number of processes makes larger steps, and is refused.
 """
 
+NOT_OF_THE_RUN = {"overwrite_output_dir": False, "resume": None}
+"""Settings that say what to do with what stands there: noted of no run, as not given.
+
+``--config`` of a run's own settings, with ``--resume``, must continue it.
+"""
 
 PACKAGES = ("numpy", "tokenizers", "safetensors", "scikit-learn", "scipy")
 """What has a say in the numbers, beside paddle."""
@@ -77,6 +82,7 @@ def describe_run(configs: Sequence[Any], inputs: Mapping[str, str], ranks: Ranks
         ``environment`` differs. Relative paths among the settings begin at ``started_in``.
     """
     settings = resolved(configs)
+    settings |= {name: value for name, value in NOT_OF_THE_RUN.items() if name in settings}
     identity = json.dumps([decisive(settings), dict(inputs), ranks.size], sort_keys=True)
     return {
         "id": hashlib.sha256(identity.encode()).hexdigest(),

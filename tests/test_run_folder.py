@@ -71,6 +71,15 @@ def test_a_new_run_notes_its_settings(tmp_path):
     assert read_settings(tmp_path) == {}
 
 
+def test_what_to_do_with_what_stood_there_is_noted_of_no_run(finished):
+    """Else ``--config`` of a run's own settings could not continue it."""
+    folder = start(finished, output={"overwrite_output_dir": True}).path
+    start(folder, output={"resume": "auto"})
+    began_with = json.loads((folder / "run.json").read_text())["settings"]
+    for settings in (began_with, read_settings(folder)):
+        assert (settings["overwrite_output_dir"], settings["resume"]) == (False, None)
+
+
 def test_settings_that_are_no_yaml_are_named(tmp_path):
     (tmp_path / "train_config.yaml").write_text("a: [")
     with pytest.raises(InputError, match=r"train_config\.yaml cannot be read"):
@@ -118,10 +127,14 @@ def test_overwriting_nothing_is_a_new_run(tmp_path):
 
 
 def test_resuming_takes_the_same_settings(unfinished):
-    before = contents(unfinished)
+    before, settings = contents(unfinished), read_settings(unfinished)
     harmless = {"log_level": "warning", "n_gpu": 0}
     start(unfinished, output={"resume": "auto"}, device=harmless, batch_size=4, logging_steps=7)
-    assert contents(unfinished) == before
+    # Those that may change are noted as they are now; what the run began with stays.
+    assert read_settings(unfinished) == {**settings, **harmless, "logging_steps": 7}
+    after = contents(unfinished)
+    assert before.pop("train_config.yaml") != after.pop("train_config.yaml")
+    assert after == before
 
 
 def test_resuming_with_another_setting_names_it(unfinished):
