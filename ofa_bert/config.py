@@ -276,8 +276,8 @@ class OutputConfig:
         )
         require(
             not (self.resume and self.overwrite_output_dir),
-            "resume and overwrite_output_dir must not both be given; "
-            "continue the run that stands there, or replace it",
+            "resume and overwrite_output_dir must not both be given; leave out --resume to replace "
+            "the run that stands there, or add --no-overwrite_output_dir to continue it",
         )
 
 

@@ -44,7 +44,11 @@ from ofa_bert.model_config import ModelConfig
         (lambda: DeviceConfig(device="gpu:²"), "device must be one of cpu, gpu"),
         (lambda: OutputConfig("x", resume="yes"), "resume takes no value or 'auto'"),
         (lambda: OutputConfig("x", keep_checkpoints=0), "keep_checkpoints must be at least 1; got"),
-        (lambda: OutputConfig("x", True, "auto"), "resume and overwrite_output_dir must not"),
+        (
+            lambda: OutputConfig("x", True, "auto"),
+            "resume and overwrite_output_dir must not both be given; leave out --resume to replace "
+            "the run that stands there, or add --no-overwrite_output_dir to continue it",
+        ),
         (lambda: SourceConfig(""), "model_name_or_path must not be empty; is the shell variable"),
         (lambda: DataConfig(data_dir=""), "data_dir must not be empty; is the shell variable set?"),
         (lambda: DataConfig(train_file=""), "train_file must not be empty"),
