@@ -124,6 +124,17 @@ def test_the_card_of_a_run_that_scored_no_widths_has_its_source_alone(tmp_path, 
     assert found == CardFacts("sst2_ofa", {}, None, None)
 
 
+@pytest.mark.parametrize(("inside", "path"), [("", "."), ("data", ".."), ("", "../sst2_ofa")])
+def test_the_source_of_a_card_is_the_name_of_the_directory(tmp_path, monkeypatch, inside, path):
+    folder = run_with(tmp_path, {"widths": [FULL]})
+    (folder / "data").mkdir()
+    monkeypatch.chdir(folder / inside)
+    for width_mult in (1.0, 0.5):
+        assert card_facts(path, subnet_at_width(CONFIG, width_mult)).source == "sst2_ofa"
+    (folder / "results.json").unlink()
+    assert card_facts(path, subnet_at_width(CONFIG, 1.0)).source == "sst2_ofa"
+
+
 @pytest.mark.parametrize(
     ("row", "settings"),
     [({"latency_ms": "4.5"}, {}), ({}, {"max_seq_length": "64"}), ({}, [64])],

@@ -156,8 +156,9 @@ def card_facts(directory: str | Path, subnet: Subnet) -> CardFacts:
         InputError: if they are not as a run writes them.
     """
     directory = Path(directory)
+    source = directory.resolve().name  # "." and ".." have no name of their own
     if not (directory / RESULTS).exists():
-        return CardFacts(source=directory.name)
+        return CardFacts(source=source)
     path = directory / RESULTS
     results = read_json(path, "results")
     try:
@@ -165,7 +166,7 @@ def card_facts(directory: str | Path, subnet: Subnet) -> CardFacts:
             sizes = {name: tuple(counts) for name, counts in row["subnet"].items()}
             if Subnet(**sizes) == subnet:  # not the widths: 0.6667 may stand for 2/3
                 return CardFacts(
-                    source=directory.name,
+                    source=source,
                     metrics={str(name): _number(value) for name, value in row["metrics"].items()},
                     teacher_score=_number_or_none(row["teacher_score"]),
                     latency_ms=_number_or_none(row["latency_ms"]),
@@ -173,7 +174,7 @@ def card_facts(directory: str | Path, subnet: Subnet) -> CardFacts:
                 )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(f"{path} is not as run_glue_ofa.py writes it: {reason(error)}") from None
-    return CardFacts(source=directory.name)
+    return CardFacts(source=source)
 
 
 def _number(value: object) -> float:
