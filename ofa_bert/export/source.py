@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from ofa_bert.run_folder import RESULTS
 from ofa_bert.safe_text import short
 from ofa_bert.subnet import Subnet, resolve_widths
 from ofa_bert.supernet import Supernet
-from ofa_bert.width_folders import width_folder
+from ofa_bert.width_folders import width_folder, width_folders
 from ofa_bert.widths import width_label
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ def widths_to_export(supernet: Supernet, config: ExportConfig) -> list[float]:
     """Choose the widths, widest first; warn of one that was not trained.
 
     Raises:
-        InputError: if two of them are the same sub-network.
+        InputError: if two of them are the same sub-network or are written alike.
     """
     if config.all_widths:
         return list(supernet.widths)
@@ -57,7 +57,7 @@ def export_places(
 ) -> dict[float, tuple[Path, Path | None]]:
     """Give the directories of each width's sub-model and static graph; None where none is wanted.
 
-    Several widths go to directories of their own.
+    Several widths go to directories of their own; warn of those there that are not written anew.
 
     Raises:
         InputError: if several are to go where a model lies.
@@ -66,11 +66,23 @@ def export_places(
     static = None if config.static_sub_model is None else Path(config.static_sub_model)
     if len(width_mults) == 1:
         return {width_mults[0]: (sub_model, static)}
-    check_parent(sub_model, SUB_MODEL)
-    if static is not None:
-        check_parent(static, STATIC)
     folders = {width_mult: width_folder(width_mult) for width_mult in width_mults}
+    for parent, kind in [(sub_model, SUB_MODEL), (static, STATIC)]:
+        if parent is not None:
+            check_parent(parent, kind)
+            _warn_of_others(parent, folders.values())
     return {w: (sub_model / f, static and static / f) for w, f in folders.items()}
+
+
+def _warn_of_others(parent: Path, folders: Collection[str]) -> None:
+    others = [path.name for path in width_folders(parent) if path.name not in folders]
+    if others:
+        logger.warning(
+            "%s holds %s too, of an export before: they stay as they are, and may be of another "
+            "supernet",
+            parent,
+            ", ".join(others),
+        )
 
 
 def parity_rows(
