@@ -85,7 +85,7 @@ def training_results(
     Args:
         best: scores of the weights that are kept, and each sub-network's own best.
         run: what it started from, of its folder.
-        run_start: ``time.perf_counter()`` at the beginning.
+        run_start: ``time.perf_counter()`` at the beginning of this process.
         command: which command it was, as ``python -m ofa_bert rerun`` knows it.
         more: further entries.
     """
