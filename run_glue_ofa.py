@@ -97,7 +97,8 @@ def compress(configs: Sequence[Any], ranks: Ranks) -> None:
             report = ofa.report_widths(supernet, best, teacher_scores["score"], tokenizer)
             more = {"teacher": teacher_scores, "widths": ofa.rows_as_dicts(report)}
             command = "run_glue_ofa"
-            folder.finish(ofa.training_results(best, configs, run_start, command=command, **more))
+            results = ofa.training_results(best, folder.run, run_start, command=command, **more)
+            folder.finish(results)
             print(ofa.format_table(report))  # noqa: T201
             logger.info("the supernet is in %s", folder.path)
 

@@ -52,7 +52,7 @@ def flags_of(group: type) -> dict[str, Flag]:
             default=field.default,
             help=field.metadata["help"],
             choices=field.metadata["choices"],
-            parse=field.metadata["parse"] or kind,
+            parse=field.metadata["parse"] or (_whole if kind is int else kind),
             const=field.metadata["const"],
         )
     return flags
@@ -241,6 +241,17 @@ def _build_parser(prog: str, description: str, groups: Groups, remembered: Group
                 options["help"] = f"{flag.help} (default: the run's)".replace("%", "%%")
             section.add_argument(f"--{flag.name}", default=argparse.SUPPRESS, **options)
     return parser
+
+
+def _whole(text: str | int) -> int:
+    """Read a whole number, within the bounds of one in a file: ``rerun`` must read it again."""
+    try:
+        number = int(text)
+    except ValueError:  # no number, or one of over 4300 digits
+        raise InputError(f"invalid int value: {short(text)}") from None
+    if abs(number) > MAX_INTEGER:
+        raise InputError(f"must be from -{MAX_INTEGER} to {MAX_INTEGER}; got {short(text)}")
+    return number
 
 
 def _telling(parse: Callable[[str], Any]) -> Callable[[str], Any]:

@@ -64,7 +64,10 @@ class Checkpoints:
         """Say to someone who stopped the run what to do."""
         if self.directory is None:
             return "nothing is saved"
-        return "all is saved; type the same command with --resume to continue"
+        return (
+            "all is saved; type the same command with --resume (not --overwrite_output_dir) to "
+            "continue"
+        )
 
     @property
     def has_steps(self) -> bool:

@@ -17,6 +17,9 @@ from ofa_bert.model_config import MODEL_TYPES
 from ofa_bert.rules import check_path, require
 from ofa_bert.widths import check_width, parse_width, width_label
 
+LARGEST = 3.4e38
+"""What a float32 holds; where the network is trained, a larger number is infinite."""
+MAX_EPOCHS = 1e9
 DEVICE_FORMS = ("cpu", "gpu", "gpu:N", "xpu", "xpu:N")
 
 
@@ -129,6 +132,13 @@ class TrainConfig:
             require(
                 getattr(self, name) >= 0, f"{name} must not be negative; got {getattr(self, name)}"
             )
+        for name in ("learning_rate", "adam_epsilon", "weight_decay"):
+            _check_finite(name, getattr(self, name))
+        _check_finite("max_grad_norm", self.max_grad_norm, "; type 0 to clip never")
+        require(
+            self.num_train_epochs <= MAX_EPOCHS,
+            f"num_train_epochs must be at most {MAX_EPOCHS:g}; got {self.num_train_epochs:g}",
+        )
         require(
             0.0 <= self.warmup_ratio < 1.0,
             f"warmup_ratio must be at least 0 and below 1; got {self.warmup_ratio}",
@@ -158,6 +168,7 @@ class ObjectiveConfig:
             require(
                 getattr(self, name) >= 0, f"{name} must not be negative; got {getattr(self, name)}"
             )
+            _check_finite(name, getattr(self, name))
         require(
             self.lambda_logit + self.lambda_rep + self.lambda_label > 0,
             "lambda_logit, lambda_rep and lambda_label must not all be 0; "
@@ -205,6 +216,10 @@ class SupernetConfig:
             self.importance_examples == -1 or self.importance_examples >= 1,
             f"importance_examples must be at least 1, or -1; got {self.importance_examples}",
         )
+
+
+def _check_finite(name: str, value: float, hint: str = "") -> None:
+    require(value <= LARGEST, f"{name} must be finite, at most {LARGEST:g}; got {value:g}{hint}")
 
 
 def check_schedule(schedule: str, num_widths: int) -> None:
@@ -276,8 +291,8 @@ class OutputConfig:
         )
         require(
             not (self.resume and self.overwrite_output_dir),
-            "resume and overwrite_output_dir must not both be given; "
-            "continue the run that stands there, or replace it",
+            "resume and overwrite_output_dir must not both be given; leave out --resume to replace "
+            "the run that stands there, or add --no-overwrite_output_dir to continue it",
         )
 
 

@@ -26,7 +26,7 @@ MODEL_FILES = (
 def input_hashes(settings: Mapping[str, Any]) -> dict[str, str]:
     """Give the SHA-256 of every file that a training run of these settings reads, by path.
 
-    Of what comes from a hub nothing is told.
+    Of what comes from a hub nothing is told; settings that are missing name nothing.
     """
     found = [path for path in _input_files(settings) if path.is_file()]
     return {str(path): sha256(path) for path in found}
@@ -42,11 +42,11 @@ def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
 
 
 def _input_files(settings: Mapping[str, Any]) -> list[Path]:
-    model = Path(settings["model_name_or_path"])
-    files = [model / name for name in MODEL_FILES] if os.path.isdir(model) else []
-    if settings["data_dir"] is not None and is_task(settings["task_name"]):
+    model = settings.get("model_name_or_path", "")
+    files = [Path(model, name) for name in MODEL_FILES] if os.path.isdir(model) else []
+    if settings.get("data_dir") is not None and is_task(settings["task_name"]):
         task = find_task(settings["task_name"])
         names = [task.train_file, *task.dev_files.values()]
         return files + [Path(settings["data_dir"], name) for name in names]
-    own = [settings["train_file"], settings["dev_file"]]
+    own = [settings.get("train_file"), settings.get("dev_file")]
     return files + [Path(name) for name in own if name is not None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import sys
 import time
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from ofa_bert import runtime
-from ofa_bert.arguments import resolved
 from ofa_bert.checkpoint.save import WEIGHTS_FILE
 from ofa_bert.data.tokenizer import Tokenizer
 from ofa_bert.deploy import versions
@@ -20,7 +18,6 @@ from ofa_bert.distill.schedule import cost_share
 from ofa_bert.distill.student import width_name
 from ofa_bert.durable import sha256
 from ofa_bert.export.measure import measure_sub_models
-from ofa_bert.provenance import input_hashes
 from ofa_bert.report import ReportRow, build_rows, markdown_table
 from ofa_bert.run_identity import environment
 from ofa_bert.scores import Best
@@ -81,19 +78,18 @@ def report_widths(
 
 
 def training_results(
-    best: Best, configs: Sequence[Any], run_start: float, *, command: str, **more: Any
+    best: Best, run: Mapping[str, Any], run_start: float, *, command: str, **more: Any
 ) -> dict[str, Any]:
     """Put together what results.json says of a run, with all that is needed to run it again.
 
     Args:
         best: scores of the weights that are kept, and each sub-network's own best.
-        configs: all settings.
-        run_start: ``time.perf_counter()`` at the beginning.
+        run: what it started from, of its folder.
+        run_start: ``time.perf_counter()`` at the beginning of this process.
         command: which command it was, as ``python -m ofa_bert rerun`` knows it.
         more: further entries.
     """
-    settings = resolved(configs)
-    weights = Path(settings["output_dir"]) / WEIGHTS_FILE
+    weights = Path(run["settings"]["output_dir"]) / WEIGHTS_FILE
     return {
         "kept_step": best.step,
         "mean_score": best.mean_score,
@@ -105,11 +101,10 @@ def training_results(
         "runtime": runtime.describe(),
         "versions": versions(),
         "command": command,
-        "settings": settings,
-        # Bytes that are no UTF-8 cannot be written, and must not cost the results of a run.
-        "started_in": os.getcwdb().decode("utf-8", "backslashreplace"),
+        "settings": run["settings"],
+        "started_in": run["started_in"],
         "environment": environment(),
-        "inputs": input_hashes(settings),
+        "inputs": run["files"],
         "weights_sha256": sha256(weights),
     }
 

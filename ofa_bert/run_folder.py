@@ -16,6 +16,7 @@ from ofa_bert.config import OutputConfig, SourceConfig
 from ofa_bert.durable import sync
 from ofa_bert.errors import InputError
 from ofa_bert.metrics_log import MetricsLog
+from ofa_bert.provenance import input_hashes
 from ofa_bert.run_identity import (
     changed_inputs,
     changed_settings,
@@ -60,7 +61,8 @@ class RunFolder:
     path: Path
     keep_checkpoints: int
     run: dict[str, Any]
-    """What the run started from: see ``describe_run``."""
+    """What the run started from: see ``describe_run``; and in the main process, as ``files``, the
+    SHA-256 of what it read."""
 
     @property
     def checkpoints(self) -> Checkpoints:
@@ -124,7 +126,11 @@ def open_run_folder(
             if a setting or an input differs from it.
     """
     path = Path(output.output_dir)
-    folder = RunFolder(path, output.keep_checkpoints, describe_run(configs, inputs or {}, ranks))
+    run = describe_run(configs, inputs or {}, ranks)
+    if ranks.is_main:
+        # Now, right after they were read: at the end others may lie in their place.
+        run["files"] = input_hashes(run["settings"])
+    folder = RunFolder(path, output.keep_checkpoints, run)
     with ExitStack() as stack:
         if ranks.is_main:
             _check_place(path, output, folder.run["settings"].get("model_name_or_path"))
@@ -181,9 +187,13 @@ def _prepare(folder: Path, output: OutputConfig, run: dict[str, Any]) -> None:
             "name another directory"
         )
     _remove_drafts(folder)
-    with replacing(folder / SETTINGS) as temporary:  # first: it marks a directory as a run's
-        temporary.write_text(yaml.safe_dump(run["settings"], sort_keys=False), encoding="utf-8")
+    _write_settings(folder, run)  # first: it marks a directory as a run's
     write_json(folder / START, run)
+
+
+def _write_settings(folder: Path, run: dict[str, Any]) -> None:
+    with replacing(folder / SETTINGS) as temporary:
+        temporary.write_text(yaml.safe_dump(run["settings"], sort_keys=False), encoding="utf-8")
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
@@ -219,6 +229,7 @@ def _check_resumable(folder: Path, output: OutputConfig, run: dict[str, Any]) ->
             "set them back, or begin anew with --overwrite_output_dir"
         )
     _remove_drafts(folder)
+    _write_settings(folder, run)  # paths may lead here from another directory than at the start
     if before is run:
         write_json(folder / START, run)
     for change in changed_surroundings(before, run):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -37,6 +38,11 @@ What is read from the first four is compared itself. Another device or math libr
 differently, which is a warning; another number of processes makes larger steps, and is refused.
 """
 
+NOT_OF_THE_RUN = {"overwrite_output_dir": False, "resume": None}
+"""Settings that say what to do with what stands there: noted of no run, as not given.
+
+``--config`` of a run's own settings, with ``--resume``, must continue it.
+"""
 
 PACKAGES = ("numpy", "tokenizers", "safetensors", "scikit-learn", "scipy")
 """What has a say in the numbers, beside paddle."""
@@ -73,9 +79,10 @@ def describe_run(configs: Sequence[Any], inputs: Mapping[str, str], ranks: Ranks
 
     Returns:
         JSON values; runs of the same ``id`` give the same result, but for rounding where
-        ``environment`` differs.
+        ``environment`` differs. Relative paths among the settings begin at ``started_in``.
     """
     settings = resolved(configs)
+    settings |= {name: value for name, value in NOT_OF_THE_RUN.items() if name in settings}
     identity = json.dumps([decisive(settings), dict(inputs), ranks.size], sort_keys=True)
     return {
         "id": hashlib.sha256(identity.encode()).hexdigest(),
@@ -83,6 +90,8 @@ def describe_run(configs: Sequence[Any], inputs: Mapping[str, str], ranks: Ranks
         "inputs": dict(inputs),
         "environment": environment(),
         "settings": settings,
+        # Bytes that are no UTF-8 cannot be written, and must not cost the results of a run.
+        "started_in": os.getcwdb().decode("utf-8", "backslashreplace"),
     }
 
 

@@ -66,16 +66,21 @@ def resolve_widths(config: ModelConfig, width_mult_list: Sequence[float]) -> dic
     """Resolve each width to its sub-network, widest first.
 
     Raises:
-        InputError: if two widths resolve to the same sub-network, or one is outside (0, 1].
+        InputError: if two widths resolve to the same sub-network or are written alike, or one is
+            outside (0, 1].
     """
     subnets: dict[float, Subnet] = {}
     for width_mult in sorted(width_mult_list, reverse=True):
-        subnet = subnet_at_width(config, width_mult)
+        subnet, label = subnet_at_width(config, width_mult), width_label(width_mult)
         for other, taken in subnets.items():
             if taken == subnet:
                 raise InputError(
-                    f"widths {width_label(other)} and {width_label(width_mult)} are the same "
-                    f"sub-network ({describe(subnet)}); drop one from width_mult_list"
+                    f"widths {width_label(other)} and {label} are the same sub-network "
+                    f"({describe(subnet)}); name one of them"
+                )
+            if width_label(other) == label:  # names scores, and the folder of an export
+                raise InputError(
+                    f"widths {other} and {width_mult} are both written {label}; name one of them"
                 )
         subnets[width_mult] = subnet
     return subnets

@@ -58,7 +58,7 @@ def make_supernet(
         width_mult_list: widths to train, 1.0 among them.
 
     Raises:
-        InputError: if two widths resolve to the same sub-network.
+        InputError: if two widths resolve to the same sub-network or are written alike.
     """
     widths = resolve_widths(model.config, width_mult_list)
     copy = extract(model, full_subnet(model.config))

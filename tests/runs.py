@@ -142,6 +142,7 @@ def comparable(folder):
     settings.pop("output_dir")
     start = json.loads(found.pop("run.json"))
     start["settings"].pop("output_dir")
+    start.pop("started_in")
     return {
         **found,
         "settings": settings,

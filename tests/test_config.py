@@ -16,6 +16,8 @@ from ofa_bert.config import (
 from ofa_bert.errors import InputError
 from ofa_bert.model_config import ModelConfig
 
+INF = float("inf")
+
 
 @pytest.mark.parametrize(
     ("build", "message"),
@@ -31,6 +33,16 @@ from ofa_bert.model_config import ModelConfig
         (lambda: TrainConfig(batch_size=0), "batch_size must be at least 1; got 0"),
         (lambda: TrainConfig(learning_rate=0.0), "learning_rate must be above 0"),
         (lambda: TrainConfig(weight_decay=-1.0), "weight_decay must not be negative"),
+        (lambda: TrainConfig(learning_rate=INF), r"learning_rate must be finite, .*; got inf"),
+        (lambda: TrainConfig(adam_epsilon=INF), "adam_epsilon must be finite"),
+        (lambda: TrainConfig(weight_decay=INF), "weight_decay must be finite"),
+        (lambda: TrainConfig(max_grad_norm=INF), "max_grad_norm .*; got inf; type 0 to clip never"),
+        # The largest float32 is (2 - 2**-23) * 2**127 = 3.4028e38.
+        (lambda: TrainConfig(max_grad_norm=3.41e38), r"max_grad_norm must .*; got 3\.41e\+38"),
+        (lambda: TrainConfig(num_train_epochs=INF), r"num_train_epochs .* 1e\+09; got inf"),
+        (lambda: TrainConfig(num_train_epochs=1e308), "num_train_epochs must be at most"),
+        (lambda: ObjectiveConfig(lambda_rep=INF), "lambda_rep must be finite"),
+        (lambda: ObjectiveConfig(lambda_label=float("nan")), "lambda_label must not be negative"),
         (lambda: TrainConfig(warmup_ratio=1.0), "warmup_ratio must be at least 0 and below 1"),
         (lambda: TrainConfig(max_steps=0), "max_steps must be at least 1, or -1"),
         (lambda: ObjectiveConfig(0.0, 0.0), "must not all be 0"),
@@ -44,7 +56,11 @@ from ofa_bert.model_config import ModelConfig
         (lambda: DeviceConfig(device="gpu:²"), "device must be one of cpu, gpu"),
         (lambda: OutputConfig("x", resume="yes"), "resume takes no value or 'auto'"),
         (lambda: OutputConfig("x", keep_checkpoints=0), "keep_checkpoints must be at least 1; got"),
-        (lambda: OutputConfig("x", True, "auto"), "resume and overwrite_output_dir must not"),
+        (
+            lambda: OutputConfig("x", True, "auto"),
+            "resume and overwrite_output_dir must not both be given; leave out --resume to replace "
+            "the run that stands there, or add --no-overwrite_output_dir to continue it",
+        ),
         (lambda: SourceConfig(""), "model_name_or_path must not be empty; is the shell variable"),
         (lambda: DataConfig(data_dir=""), "data_dir must not be empty; is the shell variable set?"),
         (lambda: DataConfig(train_file=""), "train_file must not be empty"),

@@ -8,10 +8,10 @@ import logging
 
 import pytest
 
-from ofa_bert.config import DataConfig
+from ofa_bert.config import DataConfig, ExportConfig
 from ofa_bert.errors import InputError
 from ofa_bert.export.model_card import CardFacts
-from ofa_bert.export.source import card_facts, parity_rows
+from ofa_bert.export.source import card_facts, export_places, parity_rows
 from ofa_bert.subnet import subnet_at_width
 from tests.tiny import tiny_config, tiny_tokenizer
 
@@ -122,6 +122,30 @@ def test_the_card_has_the_facts_of_its_width(tmp_path, width_mult, facts):
 def test_the_card_of_a_run_that_scored_no_widths_has_its_source_alone(tmp_path, results):
     found = card_facts(run_with(tmp_path, results), subnet_at_width(CONFIG, 1.0))
     assert found == CardFacts("sst2_ofa", {}, None, None)
+
+
+@pytest.mark.parametrize(("inside", "path"), [("", "."), ("data", ".."), ("", "../sst2_ofa")])
+def test_the_source_of_a_card_is_the_name_of_the_directory(tmp_path, monkeypatch, inside, path):
+    folder = run_with(tmp_path, {"widths": [FULL]})
+    (folder / "data").mkdir()
+    monkeypatch.chdir(folder / inside)
+    for width_mult in (1.0, 0.5):
+        assert card_facts(path, subnet_at_width(CONFIG, width_mult)).source == "sst2_ofa"
+    (folder / "results.json").unlink()
+    assert card_facts(path, subnet_at_width(CONFIG, 1.0)).source == "sst2_ofa"
+
+
+def test_widths_of_another_export_that_stay_are_named(tmp_path, caplog):
+    for name in ("small/width_mult_1.0", "small/width_mult_0.5", "graph/width_mult_0.75"):
+        (tmp_path / name).mkdir(parents=True)
+    config = ExportConfig(str(tmp_path / "small"), str(tmp_path / "graph"))
+    with caplog.at_level(logging.WARNING):
+        export_places(config, [0.75, 0.5])
+    (record,) = caplog.records
+    assert f"{tmp_path}/small holds width_mult_1.0 too, of an export before" in record.getMessage()
+    caplog.clear()
+    export_places(config, [1.0, 0.75, 0.5])
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ import yaml
 from ofa_bert.config import (
     DataConfig,
     DeviceConfig,
-    ObjectiveConfig,
     OutputConfig,
     SourceConfig,
     SupernetConfig,
@@ -23,7 +22,6 @@ from ofa_bert.run_folder import (
     open_run_folder,
     read_settings,
 )
-from ofa_bert.run_identity import changed_settings, describe_run
 from tests.runs import contents
 
 MAIN = Ranks()
@@ -69,6 +67,15 @@ def test_a_new_run_notes_its_settings(tmp_path):
     assert settings["width_mult_list"] == [1.0, 5 / 6, 2 / 3, 0.5]
     assert read_settings(folder.path) == settings
     assert read_settings(tmp_path) == {}
+
+
+def test_what_to_do_with_what_stood_there_is_noted_of_no_run(finished):
+    """Else ``--config`` of a run's own settings could not continue it."""
+    folder = start(finished, output={"overwrite_output_dir": True}).path
+    start(folder, output={"resume": "auto"})
+    began_with = json.loads((folder / "run.json").read_text())["settings"]
+    for settings in (began_with, read_settings(folder)):
+        assert (settings["overwrite_output_dir"], settings["resume"]) == (False, None)
 
 
 def test_settings_that_are_no_yaml_are_named(tmp_path):
@@ -118,10 +125,14 @@ def test_overwriting_nothing_is_a_new_run(tmp_path):
 
 
 def test_resuming_takes_the_same_settings(unfinished):
-    before = contents(unfinished)
+    before, settings = contents(unfinished), read_settings(unfinished)
     harmless = {"log_level": "warning", "n_gpu": 0}
     start(unfinished, output={"resume": "auto"}, device=harmless, batch_size=4, logging_steps=7)
-    assert contents(unfinished) == before
+    # Those that may change are noted as they are now; what the run began with stays.
+    assert read_settings(unfinished) == {**settings, **harmless, "logging_steps": 7}
+    after = contents(unfinished)
+    assert before.pop("train_config.yaml") != after.pop("train_config.yaml")
+    assert after == before
 
 
 def test_resuming_with_another_setting_names_it(unfinished):
@@ -162,34 +173,6 @@ def test_resuming_elsewhere_is_a_warning(unfinished, monkeypatch, caplog):
     assert len(caplog.records) == 2
     assert re.search(expected, caplog.text)
     assert "and goes on with another processor: the result may differ" in caplog.text
-
-
-def test_files_may_move_and_the_teachers_answers_too():
-    def identity(path, cache):
-        source, data = SourceConfig(path), DataConfig(train_file=path, dev_file=path)
-        objective = ObjectiveConfig(lambda_rep=0.0, teacher_cache=cache)
-        return describe_run([source, data, objective], {"training rows": "1"}, MAIN)
-
-    before = identity("here", "memory")
-    for cache in ("disk", "logits"):
-        moved = identity("there", cache)
-        assert moved["id"] == before["id"]
-        assert changed_settings(before["settings"], moved) == []
-    asked = identity("here", "none")
-    assert asked["id"] != before["id"]
-    expected = ["teacher_cache was memory, is none"]
-    assert changed_settings(before["settings"], asked) == expected
-
-
-def test_the_id_of_a_run_depends_on_what_decides_its_result_alone():
-    def identity(inputs=None, ranks=MAIN, **training):
-        return describe_run([TrainConfig(**training)], inputs or {}, ranks)["id"]
-
-    first = identity()
-    assert identity(logging_steps=7) == first
-    others = [identity(seed=7), identity(save_steps=7), identity({"model": "1"})]
-    others.append(identity(ranks=Ranks(0, 2)))
-    assert len({first, *others}) == 5
 
 
 def test_a_run_cut_off_in_its_first_moment_can_be_resumed(tmp_path):

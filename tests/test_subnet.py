@@ -61,8 +61,15 @@ def test_a_width_outside_0_to_1_is_refused(width_mult):
 
 
 def test_two_widths_of_one_subnetwork_are_refused():
-    with pytest.raises(InputError, match=r"widths 0\.5 and 0\.5 are the same .*drop one"):
+    with pytest.raises(InputError, match=r"widths 0\.5 and 0\.5 are the same .*; name one of them"):
         resolve_widths(BERT_BASE, [1.0, 0.5, 0.50001])
+
+
+def test_two_widths_that_are_written_alike_are_refused():
+    # They differ: 3072 * 0.50146 = 1540.49 and 3072 * 0.50147 = 1540.52 neurons, 1540 and 1541.
+    message = r"widths 0\.50147 and 0\.50146 are both written 0\.5015; name one of them"
+    with pytest.raises(InputError, match=message):
+        resolve_widths(BERT_BASE, [1.0, 0.50146, 0.50147])
 
 
 def test_widths_resolve_widest_first():

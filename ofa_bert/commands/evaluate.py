@@ -30,7 +30,10 @@ def main(argv: Sequence[str]) -> int:
     source, typed, _ = parse_args(NAME, about, GROUPS, argv, remembered=[DataConfig])
     defaults = data_settings(source.model_name_or_path, typed)
     configs = parse_args(NAME, about, GROUPS, argv, defaults)
-    again, of_the_run = ["evaluate", *argv], typed == DataConfig()
+    rows_typed = typed.data_dir is not None or typed.dev_file is not None
+    # Of other settings, the same file makes other rows.
+    of_the_run = not rows_typed and configs[1] == DataConfig(**defaults)
+    again = ["evaluate", *argv]
     return run_on_devices(
         configs[-1], PACKAGE_SCRIPT, again, lambda ranks: evaluate(configs, ranks, of_the_run)
     )

@@ -56,6 +56,6 @@ def finetune(configs: Sequence[Any], ranks: Ranks) -> None:
         )
         if ranks.is_main:
             ofa.save_model(model, folder.path, tokenizer)
-            folder.finish(ofa.training_results(best, configs, run_start, command="finetune"))
+            folder.finish(ofa.training_results(best, folder.run, run_start, command="finetune"))
             scores = ofa.format_metrics(best.scores["full"])
             print(f"{task.name}: {scores} (step {best.step}), saved in {folder.path}")  # noqa: T201

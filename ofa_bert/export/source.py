@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from ofa_bert.run_folder import RESULTS
 from ofa_bert.safe_text import short
 from ofa_bert.subnet import Subnet, resolve_widths
 from ofa_bert.supernet import Supernet
-from ofa_bert.width_folders import width_folder
+from ofa_bert.width_folders import width_folder, width_folders
 from ofa_bert.widths import width_label
 
 logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ def widths_to_export(supernet: Supernet, config: ExportConfig) -> list[float]:
     """Choose the widths, widest first; warn of one that was not trained.
 
     Raises:
-        InputError: if two of them are the same sub-network.
+        InputError: if two of them are the same sub-network or are written alike.
     """
     if config.all_widths:
         return list(supernet.widths)
@@ -57,7 +57,7 @@ def export_places(
 ) -> dict[float, tuple[Path, Path | None]]:
     """Give the directories of each width's sub-model and static graph; None where none is wanted.
 
-    Several widths go to directories of their own.
+    Several widths go to directories of their own; warn of those there that are not written anew.
 
     Raises:
         InputError: if several are to go where a model lies.
@@ -66,11 +66,23 @@ def export_places(
     static = None if config.static_sub_model is None else Path(config.static_sub_model)
     if len(width_mults) == 1:
         return {width_mults[0]: (sub_model, static)}
-    check_parent(sub_model, SUB_MODEL)
-    if static is not None:
-        check_parent(static, STATIC)
     folders = {width_mult: width_folder(width_mult) for width_mult in width_mults}
+    for parent, kind in [(sub_model, SUB_MODEL), (static, STATIC)]:
+        if parent is not None:
+            check_parent(parent, kind)
+            _warn_of_others(parent, folders.values())
     return {w: (sub_model / f, static and static / f) for w, f in folders.items()}
+
+
+def _warn_of_others(parent: Path, folders: Collection[str]) -> None:
+    others = [path.name for path in width_folders(parent) if path.name not in folders]
+    if others:
+        logger.warning(
+            "%s holds %s too, of an export before: they stay as they are, and may be of another "
+            "supernet",
+            parent,
+            ", ".join(others),
+        )
 
 
 def parity_rows(
@@ -156,8 +168,9 @@ def card_facts(directory: str | Path, subnet: Subnet) -> CardFacts:
         InputError: if they are not as a run writes them.
     """
     directory = Path(directory)
+    source = directory.resolve().name  # "." and ".." have no name of their own
     if not (directory / RESULTS).exists():
-        return CardFacts(source=directory.name)
+        return CardFacts(source=source)
     path = directory / RESULTS
     results = read_json(path, "results")
     try:
@@ -165,7 +178,7 @@ def card_facts(directory: str | Path, subnet: Subnet) -> CardFacts:
             sizes = {name: tuple(counts) for name, counts in row["subnet"].items()}
             if Subnet(**sizes) == subnet:  # not the widths: 0.6667 may stand for 2/3
                 return CardFacts(
-                    source=directory.name,
+                    source=source,
                     metrics={str(name): _number(value) for name, value in row["metrics"].items()},
                     teacher_score=_number_or_none(row["teacher_score"]),
                     latency_ms=_number_or_none(row["latency_ms"]),
@@ -173,7 +186,7 @@ def card_facts(directory: str | Path, subnet: Subnet) -> CardFacts:
                 )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(f"{path} is not as run_glue_ofa.py writes it: {reason(error)}") from None
-    return CardFacts(source=directory.name)
+    return CardFacts(source=source)
 
 
 def _number(value: object) -> float:

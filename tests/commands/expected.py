@@ -19,11 +19,11 @@ from tests.tiny import tiny_vocab
 ROOT = Path(__file__).parents[2]
 
 
-def logits_of(model, texts):
+def logits_of(model, texts, max_seq_length=MAX_SEQ_LENGTH):
     """Logits of each text, in NumPy, from tokens cut to the maximal length."""
     vocab, rows = tiny_vocab(), []
     for text in texts:
-        kept = text.split()[: MAX_SEQ_LENGTH - 2]
+        kept = text.split()[: max_seq_length - 2]
         ids = np.array([[vocab.index(token) for token in ["[CLS]", *kept, "[SEP]"]]])
         batch = {
             "input_ids": ids,
@@ -34,9 +34,9 @@ def logits_of(model, texts):
     return np.stack(rows)
 
 
-def dev_accuracy(work, model):
+def dev_accuracy(work, model, max_seq_length=MAX_SEQ_LENGTH):
     rows = [line.split("\t") for line in (work / "dev.tsv").read_text().splitlines()[1:]]
-    answers = logits_of(model, [text for text, _ in rows]).argmax(-1)
+    answers = logits_of(model, [text for text, _ in rows], max_seq_length).argmax(-1)
     return accuracy_score([LABELS.index(label) for _, label in rows], answers)
 
 

@@ -13,12 +13,14 @@ import export_model
 from ofa_bert import cli, distributed, runtime
 from ofa_bert.arguments import parse_args
 from ofa_bert.checkpoint.load import load_model
+from ofa_bert.checkpoint.save import save_model
 from ofa_bert.commands import evaluate
 from ofa_bert.evaluate import EVALUATION_BATCH_SIZE
 from ofa_bert.extraction import extract
 from ofa_bert.subnet import subnet_at_width
 from tests.commands.expected import ROOT, dev_accuracy, supernet_with
-from tests.runs import data_flags, export_argv, finetune_argv, flags, run, write_rows
+from tests.runs import LABELS, data_flags, export_argv, finetune_argv, flags, run, write_rows
+from tests.tiny import tiny_config, tiny_model, tiny_tokenizer
 
 WIDTHS = (1.0, 0.75, 0.5)
 
@@ -134,6 +136,28 @@ def test_rows_that_changed_since_the_run_are_a_warning(work, teacher, tmp_path):
     # Typed, they are what was asked for.
     result = run(cli.main, ["evaluate", *argv, "--dev_file", str(tmp_path / "dev.tsv")])
     assert (result.code, result.err) == (0, "")
+
+
+def test_a_length_that_is_typed_wins_and_is_no_change_of_the_rows(work, tmp_path):
+    """128 is what finetune takes where nothing is typed; here the run's length would be taken."""
+    config = tiny_config(num_classes=2, labels=LABELS, max_position_embeddings=128)
+    model = tiny_model(config, seed=4)  # one whose answers vary
+    save_model(model, tmp_path / "long", tiny_tokenizer(tmp_path / "long"))
+    write_rows(tmp_path / "dev.tsv", 60, seed=4)
+    changes = {"model_name_or_path": tmp_path / "long", "dev_file": tmp_path / "dev.tsv"}
+    argv = finetune_argv(work, tmp_path / "run", **changes, max_steps=1, max_seq_length=4)
+    assert run(cli.main, argv).code == 0
+    accuracy = {n: dev_accuracy(tmp_path, load_model(tmp_path / "run"), n) for n in (4, 128)}
+    assert accuracy[4] != accuracy[128]
+    argv = flags(model_name_or_path=tmp_path / "run", n_gpu=0, log_level="warning")
+    for length, typed in [(4, []), (4, ["4"]), (128, ["128"])]:
+        flag = ["--max_seq_length"] if typed else []
+        result = run(cli.main, ["evaluate", *argv, *flag, *typed])
+        assert (result.code, result.err) == (0, "")
+        assert f"model: accuracy {accuracy[length]:.4f}" in result.out
+    write_rows(tmp_path / "dev.tsv", 61, seed=4)
+    result = run(cli.main, ["evaluate", *argv, "--max_seq_length", "4"])
+    assert "are not those that the run in" in result.err
 
 
 def test_a_sub_model_is_evaluated_at_the_length_it_was_trained_for(work, exported):

@@ -136,4 +136,4 @@ def test_settings_that_change_the_result_are_refused_and_others_taken(scene, sto
     ended = scene.run("finetune", output, resume=True, keep_checkpoints=1)
     assert ended.code == 0, ended.err
     names = scene.differences("finetune", output)
-    assert names == ["results.json"]  # it says how many were kept
+    assert names == ["results.json", "train_config.yaml"]  # they say how many were kept

@@ -12,7 +12,10 @@ import pytest
 
 from tests.faults.scene import ROOT
 
-HOW_TO_CONTINUE = " is done, all is saved; type the same command with --resume to continue"
+HOW_TO_CONTINUE = (
+    " is done, all is saved; type the same command with --resume (not --overwrite_output_dir) to "
+    "continue"
+)
 
 
 def stop_and_resume(scene, check_after, command, output, signum):
@@ -26,9 +29,7 @@ def stop_and_resume(scene, check_after, command, output, signum):
     assert "Traceback" not in ended.err
     said = f"stopped by {signum.name}: step "
     assert ended.error.startswith(said), ended.err
-    assert ended.error.endswith(
-        "is done, all is saved; type the same command with --resume to continue"
-    )
+    assert ended.error.endswith(HOW_TO_CONTINUE)
     step = int(ended.error.removeprefix(said).split()[0])
     assert (output / "checkpoints" / f"step_{step}").exists()
     assert not (output / "run.lock").exists()
