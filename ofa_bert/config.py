@@ -109,6 +109,9 @@ class TrainConfig:
     weight_decay: float = setting(0.0, help="decoupled decay of weights, not of biases and norms")
     adam_epsilon: float = setting(1e-8, help="epsilon of AdamW")
     max_grad_norm: float = setting(1.0, help="clip the summed gradient to this norm; 0: never")
+    dropout: float | None = setting(
+        None, help="rate of every dropout while training; default: the checkpoint's"
+    )
     gradient_accumulation_steps: int = setting(1, help="batches per optimizer step")
     logging_steps: int = setting(
         500, help="write a line of metrics every so many steps, and at the end"
@@ -142,6 +145,10 @@ class TrainConfig:
         require(
             0.0 <= self.warmup_ratio < 1.0,
             f"warmup_ratio must be at least 0 and below 1; got {self.warmup_ratio}",
+        )
+        require(
+            self.dropout is None or 0.0 <= self.dropout < 1.0,
+            f"dropout must be at least 0 and below 1; got {self.dropout}",
         )
         require(
             self.max_steps == -1 or self.max_steps >= 1,

@@ -36,7 +36,7 @@ from ofa_bert.distributed import (
 )
 from ofa_bert.errors import InputError
 from ofa_bert.metrics_log import MetricsLog
-from ofa_bert.nn.dropout import reseed
+from ofa_bert.nn.dropout import dropping, reseed
 from ofa_bert.optimizer import StepPlan, learning_rate, make_optimizer, plan_steps
 from ofa_bert.precision import check_training_precision, forward_in, in_float32
 from ofa_bert.rules import require
@@ -112,7 +112,8 @@ def train(
     steps = _steps_from(start, plan, dataset, config, ranks)
     step = start  # where nothing is left to do
     bar = tqdm(total=plan.total_steps, initial=start, unit="step", disable=not ranks.is_main)
-    with bar, deferred(ranks.size > 1) as stop:  # An error closes the bar too.
+    # An error closes the bar too.
+    with bar, dropping(model, config.dropout), deferred(ranks.size > 1) as stop:
         for step, micro_batches in steps:
             step_start = time.perf_counter()
             optimizer.set_lr(learning_rate(step - 1, plan, config.learning_rate))

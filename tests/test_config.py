@@ -44,6 +44,8 @@ INF = float("inf")
         (lambda: ObjectiveConfig(lambda_rep=INF), "lambda_rep must be finite"),
         (lambda: ObjectiveConfig(lambda_label=float("nan")), "lambda_label must not be negative"),
         (lambda: TrainConfig(warmup_ratio=1.0), "warmup_ratio must be at least 0 and below 1"),
+        (lambda: TrainConfig(dropout=1.0), "dropout must be at least 0 and below 1; got 1.0"),
+        (lambda: TrainConfig(dropout=-0.1), "dropout must be at least 0 and below 1; got -0.1"),
         (lambda: TrainConfig(max_steps=0), "max_steps must be at least 1, or -1"),
         (lambda: ObjectiveConfig(0.0, 0.0), "must not all be 0"),
         (lambda: SupernetConfig((0.5,)), "width_mult_list must contain 1.0"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import paddle
 import paddle.nn.functional as F
@@ -52,6 +55,25 @@ def keep_mask(generator: np.random.Generator, shape: list[int], rate: float) -> 
 def reseed(model: nn.Layer, seed: int) -> None:
     """Set what every dropout of a model draws next, each differently, from ``seed`` alone."""
     paddle.seed(seed)
-    dropouts = [layer for layer in model.sublayers() if isinstance(layer, Dropout)]
-    for number, layer in enumerate(dropouts):
+    for number, layer in enumerate(_dropouts(model)):
         layer.generator = np.random.Generator(np.random.SFC64([seed, number]))
+
+
+@contextmanager
+def dropping(model: nn.Layer, rate: float | None) -> Iterator[None]:
+    """Give every dropout of a model one rate for a while; None: each has its own.
+
+    The model's configuration stays, and with it what a later training of its sub-models finds.
+    """
+    own = [(layer, layer.rate) for layer in _dropouts(model)]
+    try:
+        for layer, before in own:
+            layer.rate = before if rate is None else rate
+        yield
+    finally:
+        for layer, before in own:
+            layer.rate = before
+
+
+def _dropouts(model: nn.Layer) -> list[Dropout]:
+    return [layer for layer in model.sublayers() if isinstance(layer, Dropout)]

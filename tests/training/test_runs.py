@@ -5,12 +5,14 @@ import pytest
 
 from ofa_bert.checkpointing import Checkpoints
 from ofa_bert.config import TrainConfig
+from ofa_bert.errors import InputError
 from ofa_bert.metrics_log import MetricsLog
+from ofa_bert.nn.dropout import Dropout
 from ofa_bert.training import Parts, train
 from ofa_bert.training_state import model_arrays
 from tests.oracles import weights_of
 from tests.tiny import tiny_config, tiny_dataset
-from tests.training.parts import finetune_parts, ofa_parts, scores
+from tests.training.parts import NO_DROPOUT, finetune_parts, ofa_parts, scores
 
 
 def test_the_teacher_stays_in_eval_mode_and_without_gradient_through_a_whole_run():
@@ -48,6 +50,34 @@ def test_everything_the_student_has_is_trained(num_classes):
     train(parts, dataset, TrainConfig(batch_size=4, num_train_epochs=1), evaluate=scores)
     for name, after in weights_of(parts.student.model).items():
         assert not np.array_equal(after, before[name]), name
+
+
+def test_a_run_has_the_dropout_it_is_given_and_leaves_the_model_its_own():
+    def trained(dropout, **changes):
+        parts = finetune_parts(**changes)
+        model = parts.student.model
+        own = [layer.rate for layer in model.sublayers() if isinstance(layer, Dropout)]
+        config = TrainConfig(batch_size=4, num_train_epochs=1, dropout=dropout)
+        train(parts, tiny_dataset(8), config, evaluate=scores)
+        assert own == [layer.rate for layer in model.sublayers() if isinstance(layer, Dropout)]
+        return weights_of(model)
+
+    without = trained(None, **NO_DROPOUT)
+    with_own = trained(None, hidden_dropout_prob=0.5)
+    for name, weights in trained(0.0, hidden_dropout_prob=0.5).items():
+        np.testing.assert_array_equal(weights, without[name])
+    assert any(not np.array_equal(with_own[name], without[name]) for name in without)
+
+
+def test_the_model_has_its_own_dropout_after_a_run_that_failed_too():
+    parts = finetune_parts(hidden_dropout_prob=0.5)
+
+    def fail():
+        raise InputError("no more")
+
+    with pytest.raises(InputError, match="no more"):
+        train(parts, tiny_dataset(8), TrainConfig(dropout=0.0, save_steps=1), evaluate=fail)
+    assert parts.student.model.bert.embeddings.dropout.rate == 0.5
 
 
 def test_fine_tuning_is_the_same_loop_and_learns():
