@@ -17,6 +17,16 @@ DECODER = {
 }
 
 
+def check_ids(tokenizer, texts, expected, saved):
+    """It gives these ids, saved and loaded too, with a tokenizer.json and without."""
+    assert ids_of(tokenizer.encode(texts, None, 8)) == expected
+    saved.mkdir()
+    tokenizer.save(saved)
+    assert ids_of(load_tokenizer(saved).encode(texts, None, 8)) == expected
+    (saved / "tokenizer.json").unlink()
+    assert ids_of(load_tokenizer(saved).encode(texts, None, 8)) == expected
+
+
 def test_added_tokens_follow_the_vocabulary(tmp_path):
     write_vocab(tmp_path)
     (tmp_path / "added_tokens.json").write_text(json.dumps(ADDED))
@@ -24,12 +34,7 @@ def test_added_tokens_follow_the_vocabulary(tmp_path):
     assert tokenizer.vocab_size == 14
     texts = ["we [E1] we", "Covid19x we[e1]", "un[PAD]"]
     expected = [[2, 8, 12, 8, 3], [2, 13, 8, 12, 3], [2, 5, 0, 3]]
-    assert ids_of(tokenizer.encode(texts, None, 8)) == expected
-    (tmp_path / "saved").mkdir()
-    tokenizer.save(tmp_path / "saved")
-    assert ids_of(load_tokenizer(tmp_path / "saved").encode(texts, None, 8)) == expected
-    (tmp_path / "saved" / "tokenizer.json").unlink()
-    assert ids_of(load_tokenizer(tmp_path / "saved").encode(texts, None, 8)) == expected
+    check_ids(tokenizer, texts, expected, tmp_path / "saved")
 
 
 def test_added_tokens_of_a_config_keep_their_kind(tmp_path):
@@ -50,12 +55,7 @@ def test_additional_special_tokens_are_found_as_they_are_written(tmp_path):
     # "[", "e", "1" and "]" are unknown; "un", of the vocabulary, is found within a word too.
     texts = ["we[E1] COVID19X", "[e1]x", "weun Unable"]
     expected = [[2, 8, 12, 13, 3], [2, 1, 1, 1, 1, 3], [2, 8, 5, 5, 7, 3]]
-    assert ids_of(tokenizer.encode(texts, None, 8)) == expected
-    (tmp_path / "saved").mkdir()
-    tokenizer.save(tmp_path / "saved")
-    assert ids_of(load_tokenizer(tmp_path / "saved").encode(texts, None, 8)) == expected
-    (tmp_path / "saved" / "tokenizer.json").unlink()
-    assert ids_of(load_tokenizer(tmp_path / "saved").encode(texts, None, 8)) == expected
+    check_ids(tokenizer, texts, expected, tmp_path / "saved")
 
 
 @pytest.mark.parametrize(
